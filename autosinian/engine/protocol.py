@@ -1,0 +1,111 @@
+"""What every inference engine must offer; plain data and Protocols, numpy only."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosinian.space.candidate import EngineConfig, Option
+
+OnDone = Callable[[NDArray[np.float32] | None, BaseException | None], None]
+
+
+@dataclass(frozen=True)
+class Tunable:
+    """One setting an engine can be tuned by, as data for search spaces.
+
+    Integers have `low` and `high` (both reachable); others have `choices`. `rebuild` is true where
+    another value needs another engine file.
+    """
+
+    name: str
+    default: Option
+    description: str
+    low: int | None = None
+    high: int | None = None
+    choices: tuple[Option, ...] = ()
+    rebuild: bool = True
+
+
+class Session(Protocol):
+    """An opened engine file, ready to infer; used by one thread, completes on any thread."""
+
+    @property
+    def batch_size(self) -> int:
+        """Largest number of samples a call takes."""
+        ...
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """`C x H x W` of one sample."""
+        ...
+
+    @property
+    def classes(self) -> int:
+        """Length of one row of logits."""
+        ...
+
+    @property
+    def streams(self) -> int:
+        """How many submitted batches run at once; `submit` blocks while all are busy."""
+        ...
+
+    def infer(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits, `n x classes`, of `inputs`, `n x C x H x W` with `1 <= n <= batch_size`.
+
+        Raises `ValueError` for another shape, `RuntimeError` after `close`.
+        """
+        ...
+
+    def submit(self, inputs: NDArray[np.float32], on_done: OnDone) -> None:
+        """Start a batch and return; `on_done(logits, None)` or `on_done(None, error)` follows.
+
+        `inputs` is as for `infer` and must stay unchanged until then. `logits` is valid only
+        during the call. `on_done` must not raise.
+        """
+        ...
+
+    def wait(self) -> None:
+        """Return when every submitted batch has completed."""
+        ...
+
+    def close(self) -> None:
+        """Free everything; a second call does nothing."""
+        ...
+
+
+class Engine(Protocol):
+    """A compiler and runtime for ONNX classifiers: one input `N x C x H x W`, one output logits."""
+
+    @property
+    def name(self) -> str:
+        """The entry point's name."""
+        ...
+
+    def tunables(self) -> tuple[Tunable, ...]:
+        """The settings beside batch size and precision that a search may vary."""
+        ...
+
+    def precisions(self) -> tuple[str, ...]:
+        """Which of `fp32`, `bf16`, `fp16`, `int8` run natively on this machine, fp32 first."""
+        ...
+
+    def device(self) -> str:
+        """Name of the device as users know it, e.g. the processor's model."""
+        ...
+
+    def versions(self) -> Mapping[str, str]:
+        """Versions that decide whether an engine file fits: library, driver, processor."""
+        ...
+
+    def build(self, model: Path, precision: str, config: EngineConfig, engine_file: Path) -> None:
+        """Compile an ONNX file to one engine file. Raises `InputError` for a file that is none,
+        `TrialFailure("build", ...)` where the engine cannot build it."""
+        ...
+
+    def open(self, engine_file: Path, config: EngineConfig) -> Session:
+        """Load an engine file made by `build` with the same `config` up to `rebuild=False`."""
+        ...

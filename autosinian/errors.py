@@ -1,0 +1,28 @@
+"""The few errors of this package; every message says what must hold, what was given, what to do."""
+
+
+class AutosinianError(Exception):
+    """A failure that is told to the user in one line; the process exits with 1."""
+
+    exit_code = 1
+
+
+class InputError(AutosinianError):
+    """What the user gave cannot be used; the process exits with 2."""
+
+    exit_code = 2
+
+
+class TrialFailure(AutosinianError):  # noqa: N818  (a verdict on one candidate, not on the program)
+    """One candidate could not be built or measured; it is recorded infeasible with this reason.
+
+    `stage` names the step that failed: `"extract"`, `"quantize"`, `"build"`, `"accuracy"` or
+    `"performance"`. `transient` is true where the same candidate may succeed another time (a
+    killed process, a full disk) and false where it cannot.
+    """
+
+    def __init__(self, stage: str, reason: str, *, transient: bool = False) -> None:
+        super().__init__(f"{stage}: {reason}")
+        self.stage = stage
+        self.reason = reason
+        self.transient = transient

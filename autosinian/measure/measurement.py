@@ -1,0 +1,72 @@
+"""What a measurement is given and what it gives: plain data, JSON-ready."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+SCENARIOS = ("Offline", "Server", "SingleStream", "MultiStream")
+MODES = ("PerformanceOnly", "AccuracyOnly", "SubmissionRun", "RawLoop")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of one engine file in one worker process.
+
+    `inputs` is an `.npy` of float32, `N x C x H x W`; `labels` an `.npy` of int64, `N` (needed by
+    modes that score accuracy). `settings` and `log_settings` override LoadGen's fields by their
+    own names. `server_latency_ns` bounds the 99th percentile that the Server bisection may use.
+    `RawLoop` runs the engine without LoadGen for `settings["min_duration_ms"]`.
+    """
+
+    engine: dict[str, Any]
+    engine_file: str
+    inputs: str
+    labels: str | None
+    scenario: str
+    mode: str
+    output_folder: str
+    settings: dict[str, int | float | bool] = field(default_factory=dict)
+    log_settings: dict[str, int | float | bool | str] = field(default_factory=dict)
+    sut: dict[str, int | float | bool] = field(default_factory=dict)
+    mlperf_conf: str = ""
+    user_conf: str = ""
+    audit_conf: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, JSON-ready."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The result of one job. Absent figures are None: a mode that does not measure them.
+
+    `latency_ns` maps a percentile's name (`"50.00"`, `"90.00"`, `"99.00"`, `"99.90"`, `"mean"`)
+    to nanoseconds. `early_stopping_latency_ns` is LoadGen's own estimate where it gives one.
+    `target_qps` is the Server rate in queries/s. `valid` is LoadGen's verdict and
+    `invalid_reason` its words.
+    """
+
+    scenario: str
+    mode: str
+    valid: bool
+    invalid_reason: str = ""
+    samples_per_second: float | None = None
+    latency_ns: dict[str, float] = field(default_factory=dict)
+    early_stopping_latency_ns: float | None = None
+    target_qps: float | None = None
+    accuracy: float | None = None
+    samples: int = 0
+    loadgen_s: float = 0.0
+    worker_s: float = 0.0
+    peak_memory_bytes: int = 0
+    log_folder: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, JSON-ready."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "Measurement":
+        """Inverse of `to_dict`."""
+        return cls(**value)

@@ -1,0 +1,1 @@
+"""Tables, plots and HTML from plain data; may import store and errors."""

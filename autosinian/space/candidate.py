@@ -1,0 +1,109 @@
+"""What one trial tries: a subnet, its precision, and the engine settings that serve it."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from autosinian.content import content_key
+
+Option = int | float | str | bool
+
+
+@dataclass(frozen=True)
+class Subnet:
+    """One subnet of an OFA supernet in OFA's own genes.
+
+    `d` depth per stage, `ks` kernel size per block, `e` expansion ratio per block, `w` width
+    index per stage (ResNets only; `ks` is empty there). In canonical form the genes of blocks
+    that `d` skips are 0, so that equal networks are equal. `resolution` is in pixels.
+    """
+
+    d: tuple[int, ...]
+    ks: tuple[int, ...]
+    e: tuple[float, ...]
+    w: tuple[int, ...]
+    resolution: int
+
+    @property
+    def key(self) -> str:
+        """Content key of the canonical form."""
+        return content_key(asdict(self))
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "Subnet":
+        """Inverse of `dataclasses.asdict` after a trip through JSON."""
+        return cls(
+            d=tuple(value["d"]),
+            ks=tuple(value["ks"]),
+            e=tuple(value["e"]),
+            w=tuple(value["w"]),
+            resolution=int(value["resolution"]),
+        )
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """Numeric precision of the network: `fp32`, `bf16`, `fp16` or `int8`.
+
+    `calibration` is `none` unless `precision` is `int8`: then `minmax`, `entropy` or `percentile`.
+    """
+
+    precision: str = "fp32"
+    calibration: str = "none"
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """How an engine serves a network: its name, the batch size and the engine's own tunables.
+
+    `options` holds every tunable that the engine declares (see `autosinian.engine.Tunable`),
+    sorted by name.
+    """
+
+    engine: str
+    batch_size: int
+    options: tuple[tuple[str, Option], ...] = field(default=())
+
+    def option(self, name: str) -> Option:
+        """The value of one tunable; `KeyError` where the engine has none of that name."""
+        return dict(self.options)[name]
+
+    @classmethod
+    def make(cls, engine: str, batch_size: int, **options: Option) -> "EngineConfig":
+        """Build with the options in canonical order."""
+        return cls(engine, batch_size, tuple(sorted(options.items())))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A point of the search space in canonical form."""
+
+    subnet: Subnet
+    quantization: Quantization
+    engine: EngineConfig
+
+    @property
+    def key(self) -> str:
+        """Content key: equal exactly for candidates that would measure the same thing."""
+        return content_key(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, JSON-ready."""
+        return {
+            "subnet": asdict(self.subnet),
+            "quantization": asdict(self.quantization),
+            "engine": {
+                "engine": self.engine.engine,
+                "batch_size": self.engine.batch_size,
+                "options": dict(self.engine.options),
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "Candidate":
+        """Inverse of `to_dict`."""
+        engine = value["engine"]
+        return cls(
+            subnet=Subnet.from_dict(value["subnet"]),
+            quantization=Quantization(**value["quantization"]),
+            engine=EngineConfig.make(engine["engine"], engine["batch_size"], **engine["options"]),
+        )

@@ -1,0 +1,1 @@
+"""SQLAlchemy tables beside the study: claims, cached accuracies, builds and measurements."""

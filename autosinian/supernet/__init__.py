@@ -1,0 +1,1 @@
+"""OFA supernets: open, sample, extract, recalibrate, train; the only room that imports ofa."""
