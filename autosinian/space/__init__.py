@@ -1,1 +1,2 @@
-"""Search spaces and candidates as plain data; may import errors, content and the supernet room's gene names."""
+"""Search spaces and candidates as plain data; may import errors, content and the supernet room's
+gene names."""

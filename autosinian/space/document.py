@@ -1,0 +1,221 @@
+"""The search space file: YAML, validated, every mistake named with its line."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from autosinian.errors import InputError
+from autosinian.space.rules import Constraint, Metric
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Range(_Strict):
+    """Every integer from `low` to `high`, both included; `log` samples small values finer."""
+
+    low: int
+    high: int
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> "Range":
+        if self.low > self.high:
+            raise ValueError(f"`low <= high` must hold, but got low={self.low}, high={self.high}")
+        if self.log and self.low < 1:
+            raise ValueError(f"a `log` range must start at 1 or above, but got low={self.low}")
+        return self
+
+
+Choices = Annotated[list[int | float | bool | str], Field(min_length=1)]
+Values = Range | Choices | int | float | bool | str
+
+
+class DataSpec(_Strict):
+    """A data set by name; `path` is the user's folder or archive where it is not shipped."""
+
+    name: str
+    path: str | None = None
+
+
+class ArchitectureSpec(_Strict):
+    """Which genes may be tried; what is left out is everything the supernet has."""
+
+    depth: list[int] | None = Field(default=None, min_length=1)
+    kernel_size: list[int] | None = Field(default=None, min_length=1)
+    expand_ratio: list[int | float] | None = Field(default=None, min_length=1)
+    width: list[int] | None = Field(default=None, min_length=1)
+    resolution: list[int] | None = Field(default=None, min_length=1)
+
+
+class QuantizationSpec(_Strict):
+    """Numeric precisions, and for int8 how activation ranges are found."""
+
+    precision: list[Literal["fp32", "bf16", "fp16", "int8"]] = Field(default=["fp32"], min_length=1)
+    calibration: list[Literal["minmax", "entropy", "percentile"]] = Field(
+        default=["minmax"], min_length=1
+    )
+
+
+class ServingSpec(BaseModel):
+    """Batch size, and any tunable that the engine declares by its own name."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    batch_size: Values = 1
+    __pydantic_extra__: dict[str, Values]
+
+
+class MeasurementSpec(_Strict):
+    """How long and within which limits each trial is measured."""
+
+    min_duration_s: float = Field(default=2.0, gt=0)
+    min_queries: int = Field(default=64, ge=1)
+    search_samples: int | None = Field(default=None, ge=1)
+    calibration_samples: int | None = Field(default=None, ge=1)
+    batch_norm_samples: int | None = Field(default=None, ge=1)
+    validation_samples: int | None = Field(default=None, ge=1)
+    time_limit_s: float = Field(default=300.0, gt=0)
+    memory_limit_mib: int = Field(default=4096, ge=64)
+    server_latency_ms: float = Field(default=15.0, gt=0)
+    loadgen: dict[str, int | float | bool] = Field(default_factory=dict)
+
+
+class Document(_Strict):
+    """One search space file."""
+
+    supernet: str
+    data: DataSpec
+    engine: str
+    scenarios: list[Literal["Offline", "Server", "SingleStream", "MultiStream"]] = Field(
+        default=["Offline"], min_length=1
+    )
+    objectives: list[str] = Field(min_length=1, max_length=2)
+    constraints: list[str] = Field(default_factory=list)
+    architecture: ArchitectureSpec = ArchitectureSpec()
+    quantization: QuantizationSpec = QuantizationSpec()
+    serving: ServingSpec = ServingSpec()
+    measurement: MeasurementSpec = MeasurementSpec()
+    trials: int = Field(100, ge=1)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The objectives, read."""
+        return tuple(Metric.parse(text, tuple(self.scenarios)) for text in self.objectives)
+
+    @property
+    def rules(self) -> tuple[Constraint, ...]:
+        """The constraints, read."""
+        return tuple(Constraint.parse(text, tuple(self.scenarios)) for text in self.constraints)
+
+
+def read_document(path: Path) -> Document:
+    """Read and validate a search space file. Raises `InputError` naming file, line and cause."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"a search space must be a readable YAML file, but `{path}` is not: {error}"
+        ) from error
+    return parse_document(text, str(path))
+
+
+def parse_document(text: str, name: str) -> Document:
+    """`read_document` for text that is at hand; `name` stands in messages."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise InputError(f"{name}{line}: not valid YAML: {problem}") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{name}: a search space must be a mapping with the key `supernet`")
+    try:
+        document = Document.model_validate(value)
+    except ValidationError as error:
+        raise InputError(_explain(error, node, name)) from error
+    for field in ("objectives", "constraints"):
+        reader = Metric.parse if field == "objectives" else Constraint.parse
+        for index, entry in enumerate(getattr(document, field)):
+            try:
+                reader(entry, tuple(document.scenarios))
+            except InputError as error:
+                raise InputError(f"{name}:{_line(node, (field, index))}: {error}") from error
+    return document
+
+
+def locate(text: str, location: tuple[str | int, ...]) -> int:
+    """The 1-based line of an entry of a YAML text."""
+    return _line(yaml.compose(text, Loader=yaml.SafeLoader), location)
+
+
+def _line(node: yaml.Node | None, location: tuple[str | int, ...]) -> int:
+    line = 1
+    for step in location:
+        if isinstance(node, yaml.MappingNode):
+            pairs = [(k, v) for k, v in node.value if k.value == str(step)]
+            if not pairs:
+                break
+            line = pairs[0][0].start_mark.line + 1
+            node = pairs[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+        # Other steps name alternatives of a union, which have no place in the file.
+    return line
+
+
+def _explain(error: ValidationError, node: yaml.Node | None, name: str) -> str:
+    # A value that fits no alternative of a union gives one error each: keep those of its own form.
+    errors: list[Any] = [e for e in error.errors() if _is_meant(e["loc"], node)]
+    first = min(errors or error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    location = tuple(step for step in first["loc"])
+    shown = ".".join(str(step) for step in location if not _is_alternative(step))
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(location)
+        close = difflib.get_close_matches(str(location[-1]), known, 1)
+        hint = f"; did you mean `{close[0]}`?" if close else ""
+        message = f"unknown key{hint} (known here: {', '.join(known)})"
+    elif first["type"] == "missing":
+        message = "this key must be given"
+    elif first["type"] == "too_short":
+        message = "a range must not be empty"
+    return f"{name}:{_line(node, location)}: `{shown}`: {message}"
+
+
+def _is_meant(location: tuple[str | int, ...], node: yaml.Node | None) -> bool:
+    for step in location:
+        if step == "Range" and not isinstance(node, yaml.MappingNode):
+            return False
+        if isinstance(step, str) and "[" in step and not isinstance(node, yaml.SequenceNode):
+            return False
+        if step in ("int", "float", "bool", "str") and not isinstance(node, yaml.ScalarNode):
+            return False
+        if isinstance(node, yaml.MappingNode) and not _is_alternative(step):
+            node = next((v for k, v in node.value if k.value == str(step)), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+            node = node.value[step]
+    return True
+
+
+def _is_alternative(step: str | int) -> bool:
+    return isinstance(step, str) and (
+        step in ("Range", "int", "float", "bool", "str") or "[" in step
+    )
+
+
+def _known_keys(location: tuple[str | int, ...]) -> list[str]:
+    model: type[BaseModel] = Document
+    for step in location[:-1]:
+        field = model.model_fields.get(str(step))
+        if step == "Range":
+            model = Range
+        elif field is not None and isinstance(field.annotation, type):
+            model = field.annotation if issubclass(field.annotation, BaseModel) else model
+    return list(model.model_fields)
