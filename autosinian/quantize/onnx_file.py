@@ -1,0 +1,32 @@
+"""Opening an ONNX file that a user may have given."""
+
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from autosinian.errors import InputError
+
+
+def load_onnx(path: Path) -> onnx.ModelProto:
+    """Read an ONNX file; raise `InputError` in one line where there is none or it is not one."""
+    try:
+        model = onnx.load_model_from_string(path.read_bytes())
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"{path} must be an ONNX file that can be read: {reason}") from error
+    except DecodeError as error:
+        raise InputError(f"{path} must be an ONNX file, but it does not parse as one") from error
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"{path} must be a valid ONNX model, but: {reason}") from error
+    if not model.graph.node or not model.graph.output:
+        raise InputError(f"{path} must be an ONNX model with nodes and outputs, but it has none")
+    return model
+
+
+def check_onnx(path: Path) -> None:
+    """Raise `InputError` unless `path` is a valid ONNX model."""
+    load_onnx(path)
