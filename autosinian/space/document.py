@@ -166,7 +166,6 @@ def _line(node: yaml.Node | None, location: tuple[str | int, ...]) -> int:
         elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
             node = node.value[step]
             line = node.start_mark.line + 1
-        # Other steps name alternatives of a union, which have no place in the file.
     return line
 
 
@@ -174,11 +173,10 @@ def _explain(error: ValidationError, node: yaml.Node | None, name: str) -> str:
     # A value that fits no alternative of a union gives one error each: keep those of its own form.
     errors: list[Any] = [e for e in error.errors() if _is_meant(e["loc"], node)]
     first = min(errors or error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    location = tuple(step for step in first["loc"])
-    shown = ".".join(str(step) for step in location if not _is_alternative(step))
+    location = tuple(step for step in first["loc"] if _alternative(step) is None)
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        known = _known_keys(location)
+        known = _known_keys(first["loc"])
         close = difflib.get_close_matches(str(location[-1]), known, 1)
         hint = f"; did you mean `{close[0]}`?" if close else ""
         message = f"unknown key{hint} (known here: {', '.join(known)})"
@@ -186,35 +184,38 @@ def _explain(error: ValidationError, node: yaml.Node | None, name: str) -> str:
         message = "this key must be given"
     elif first["type"] == "too_short":
         message = "a range must not be empty"
+    shown = ".".join(str(step) for step in location)
     return f"{name}:{_line(node, location)}: `{shown}`: {message}"
+
+
+def _alternative(step: str | int) -> type[yaml.Node] | None:
+    """The form of value that a union's alternative takes; None for a step into the file."""
+    if isinstance(step, int):
+        return None
+    if step in ("int", "float", "bool", "str"):
+        return yaml.ScalarNode
+    if step.startswith(("list[", "constrained-list")):
+        return yaml.SequenceNode
+    return yaml.MappingNode if step.endswith(("Range", "Range]")) else None
 
 
 def _is_meant(location: tuple[str | int, ...], node: yaml.Node | None) -> bool:
     for step in location:
-        if step == "Range" and not isinstance(node, yaml.MappingNode):
-            return False
-        if isinstance(step, str) and "[" in step and not isinstance(node, yaml.SequenceNode):
-            return False
-        if step in ("int", "float", "bool", "str") and not isinstance(node, yaml.ScalarNode):
-            return False
-        if isinstance(node, yaml.MappingNode) and not _is_alternative(step):
+        form = _alternative(step)
+        if form is not None:
+            return isinstance(node, form)
+        if isinstance(node, yaml.MappingNode):
             node = next((v for k, v in node.value if k.value == str(step)), None)
         elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
             node = node.value[step]
     return True
 
 
-def _is_alternative(step: str | int) -> bool:
-    return isinstance(step, str) and (
-        step in ("Range", "int", "float", "bool", "str") or "[" in step
-    )
-
-
 def _known_keys(location: tuple[str | int, ...]) -> list[str]:
     model: type[BaseModel] = Document
     for step in location[:-1]:
         field = model.model_fields.get(str(step))
-        if step == "Range":
+        if _alternative(step) is yaml.MappingNode:
             model = Range
         elif field is not None and isinstance(field.annotation, type):
             model = field.annotation if issubclass(field.annotation, BaseModel) else model
