@@ -1,0 +1,117 @@
+"""Opening a study: where it lives, and whether it is a study of this very space."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
+from sqlalchemy.exc import SQLAlchemyError
+
+from autosinian.content import canonical_json
+from autosinian.errors import InputError
+from autosinian.space.document import Document
+from autosinian.store.store import storage_error
+
+STUDIES = Path("studies")
+SPACE_ATTRIBUTE = "autosinian:space"
+DOCUMENT_ATTRIBUTE = "autosinian:document"
+BASELINE_ATTRIBUTE = "autosinian:baseline"
+SEED_ATTRIBUTE = "autosinian:seed"
+VERSIONS_ATTRIBUTE = "autosinian:versions"
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+warnings.filterwarnings("ignore", category=ExperimentalWarning)
+
+
+def storage_url(name: str, url: str | None) -> str:
+    """The given SQLAlchemy URL, or the SQLite file `studies/NAME.db`."""
+    return url if url is not None else f"sqlite:///{STUDIES / name}.db"
+
+
+def work_folder(name: str) -> Path:
+    """Where a study keeps its models, engines, logs and artifacts."""
+    return STUDIES / name
+
+
+def open_storage(url: str, *, must_exist: bool = False) -> RDBStorage:
+    """Connect to a study database. Raises `InputError` where it cannot be opened or written."""
+    arguments: dict[str, Any] = {}
+    if url.startswith("sqlite:///"):
+        path = Path(url.removeprefix("sqlite:///"))
+        if must_exist and not path.exists():
+            raise InputError(
+                f"the study's database must exist, but there is no `{path}`; run "
+                "`autosinian search` first, or name another with `--storage`"
+            )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage_error(url, error) from error
+        arguments = {"connect_args": {"timeout": 60}}
+    try:
+        return RDBStorage(url, engine_kwargs=arguments)
+    except (SQLAlchemyError, ImportError, RuntimeError, OSError) as error:
+        raise storage_error(url, error) from error
+
+
+def open_study(
+    name: str,
+    storage: RDBStorage,
+    sampler: BaseSampler | None,
+    document: Document,
+    fingerprint: dict[str, Any],
+) -> optuna.Study:
+    """Create a study, or open it again if it is of the same space.
+
+    Raises `InputError` naming what differs where the study is of another space.
+    """
+    metrics = document.metrics
+    directions = [
+        StudyDirection.MAXIMIZE if metric.maximized else StudyDirection.MINIMIZE
+        for metric in metrics
+    ]
+    try:
+        study = optuna.create_study(
+            study_name=name,
+            storage=storage,
+            sampler=sampler,
+            directions=directions,
+            load_if_exists=True,
+        )
+    except (SQLAlchemyError, ValueError) as error:
+        raise storage_error(str(storage.url), error) from error
+    known = study.user_attrs.get(SPACE_ATTRIBUTE)
+    if known is None:
+        if study.get_trials(deepcopy=False) or study.directions != directions:
+            raise InputError(
+                f"study `{name}` in this storage was not made by `autosinian search`; "
+                "choose another name with `--study`"
+            )
+        study.set_user_attr(SPACE_ATTRIBUTE, fingerprint)
+        study.set_user_attr(DOCUMENT_ATTRIBUTE, document.model_dump(mode="json"))
+        study.set_metric_names([str(metric) for metric in metrics])
+    elif canonical_json(known) != canonical_json(fingerprint):
+        differs = [k for k in fingerprint if known.get(k) != fingerprint[k]]
+        raise InputError(
+            f"study `{name}` is of another space: `{', '.join(differs)}` differ; choose another "
+            "name with `--study`, or restore the search space file"
+        )
+    return study
+
+
+def load_study(name: str, url: str | None) -> optuna.Study:
+    """Open a finished or running study for reading. Raises `InputError` where there is none."""
+    resolved = storage_url(name, url)
+    storage = open_storage(resolved, must_exist=True)
+    try:
+        study = optuna.load_study(study_name=name, storage=storage)
+    except KeyError as error:
+        names = ", ".join(optuna.get_all_study_names(storage)) or "none"
+        raise InputError(f"no study `{name}` in this storage (it has: {names})") from error
+    if SPACE_ATTRIBUTE not in study.user_attrs:
+        raise InputError(f"study `{name}` was not made by `autosinian search`")
+    return study
