@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from autosinian.errors import InputError
 from autosinian.space.candidate import EngineConfig, Option
 
 OnDone = Callable[[NDArray[np.float32] | None, BaseException | None], None]
@@ -28,6 +29,17 @@ class Tunable:
     high: int | None = None
     choices: tuple[Option, ...] = ()
     rebuild: bool = True
+
+    def check(self, value: Option) -> None:
+        """Raise `InputError` where `value` is not one that this tunable may take."""
+        if self.low is not None and self.high is not None:
+            if type(value) is not int or not self.low <= value <= self.high:
+                raise InputError(
+                    f"{self.name} must be an integer from {self.low} to {self.high}, got {value!r}"
+                )
+        elif not any(value == choice and type(value) is type(choice) for choice in self.choices):
+            choices = ", ".join(map(repr, self.choices))
+            raise InputError(f"{self.name} must be one of {choices}, got {value!r}")
 
 
 class Session(Protocol):
@@ -50,7 +62,12 @@ class Session(Protocol):
 
     @property
     def streams(self) -> int:
-        """How many submitted batches run at once; `submit` blocks while all are busy."""
+        """How many submitted batches run at once."""
+        ...
+
+    @property
+    def depth(self) -> int:
+        """Most batches in flight, `>= streams`; `submit` blocks while there are as many."""
         ...
 
     def infer(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
