@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +13,10 @@ from autosinian.errors import InputError, TrialFailure
 from autosinian.quantize.histogram import Histogram
 from autosinian.quantize.onnx_file import load_onnx
 from autosinian.quantize.placement import quantized_tensors
+from autosinian.quantize.ranges import LEVELS, Ranges
 from autosinian.quantize.threshold import METHODS, PERCENTILE, threshold
 
-LEVELS = 127  # symmetric INT8: a range is scale x 127
 BATCH_BYTES = 32 * 2**20  # of tapped activations at once, where no batch size is given
-
-
-@dataclass(frozen=True)
-class Ranges:
-    """Scale of each quantized tensor (range = scale x 127), float32, and the method behind it."""
-
-    method: str
-    scales: Mapping[str, np.float32]
 
 
 def collect_histograms(
@@ -75,7 +66,7 @@ def ranges_from_histograms(
         scale = np.float32(threshold(histogram, method, percentile=percentile) / LEVELS)
         # The smallest normal float32: engines flush smaller scales to zero.
         scales[name] = max(scale, np.finfo(np.float32).tiny) if scale > 0 else np.float32(1)
-    return Ranges(method, scales)
+    return Ranges(method, scales, percentile if method == "percentile" else None)
 
 
 def collect_ranges(
@@ -86,7 +77,7 @@ def collect_ranges(
     percentile: float = PERCENTILE,
     batch_size: int | None = None,
 ) -> Ranges:
-    """Calibrate an fp32 ONNX with `inputs`, `N x 3 x r x r`, by `minmax`, `entropy` or `percentile`.
+    """Calibrate an fp32 ONNX with `inputs`, `N x 3 x r x r`, by one of `METHODS`.
 
     For several methods on one model, `collect_histograms` once is cheaper.
     """

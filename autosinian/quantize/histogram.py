@@ -48,7 +48,7 @@ class Histogram:
 
     def edges(self) -> NDArray[np.float64]:
         """Upper edges of the bins, `BINS`."""
-        return np.arange(1, BINS + 1) * (self.span / BINS)
+        return np.arange(1, BINS + 1, dtype=np.float64) * (self.span / BINS)
 
     def _widen(self, greatest: float) -> None:
         self.greatest = max(self.greatest, greatest)

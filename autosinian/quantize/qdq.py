@@ -11,10 +11,11 @@ from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, 
 from onnxruntime.quantization.calibrate import TensorData, TensorsData, save_tensors_data
 
 from autosinian.content import atomic_file
-from autosinian.errors import InputError
-from autosinian.quantize.calibrate import LEVELS, Ranges
+from autosinian.errors import InputError, TrialFailure
+from autosinian.quantize.lint import lint
 from autosinian.quantize.onnx_file import load_onnx
 from autosinian.quantize.placement import QUANTIZED_OPERATORS, quantized_nodes, quantized_tensors
+from autosinian.quantize.ranges import LEVELS, Ranges
 
 _ZERO = np.array(0, np.int8)
 
@@ -25,7 +26,8 @@ def quantize(model: Path, ranges: Ranges, output: Path) -> None:
     Weights are int8, symmetric, one scale per output channel; activations int8, symmetric, one
     scale per tensor, taken as it stands in `ranges`; biases stay float. The inputs of quantized
     operators carry Q/DQ, their outputs do not: the next operator's input does. Equal arguments
-    give equal bytes. Raises `InputError` where `ranges` lacks a tensor.
+    give equal bytes. Raises `InputError` where `ranges` lacks a tensor, `TrialFailure` where
+    the result breaks a rule of `lint`.
     """
     source = load_onnx(model)
     names = quantized_tensors(source.graph)
@@ -57,6 +59,9 @@ def quantize(model: Path, ranges: Ranges, output: Path) -> None:
             },
         )
         result = onnx.load_model(temporary)
+        problems = lint(result)
+        if problems:
+            raise TrialFailure("quantize", f"{problems[0]} ({len(problems)} such problems)")
         temporary.write_bytes(result.SerializeToString(deterministic=True))
 
 

@@ -147,7 +147,7 @@ def _plain_average_pools(graph: onnx.GraphProto, shapes: dict[str, tuple[int | N
             if (
                 isinstance(kernel, list)
                 and kernel == values.get("strides")
-                and not any(values.get("pads", []))  # type: ignore[call-overload]
+                and values.get("pads", [0, 0, 0, 0]) == [0, 0, 0, 0]
                 and len(sizes) == len(kernel)
                 and all(s is not None and s % k == 0 for s, k in zip(sizes, kernel, strict=True))
             ):

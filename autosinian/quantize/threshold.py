@@ -59,8 +59,11 @@ def kl_divergence(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     Element `k` belongs to `i = ENTROPY_LEVELS + k`, up to and with `len(counts)`. The reference
     `P` is the first `i` bins with all beyond added to the last; `Q` spreads the sum of each of
     `ENTROPY_LEVELS` runs of the first `i` bins evenly over the run's bins that are not empty.
-    Infinite where the last bin is empty but must hold what lies beyond. With running sums over
-    the bins all cuts are computed at once.
+    `Q` lacks the mass beyond the cut, so the generalised divergence `sum p log(p / q) - p + q`
+    is used (Csiszar, 1975). Migacz scales `Q` up instead; then a cut that saturates nearly all
+    values costs nothing, which ruins tensors whose values all lie far from zero. Infinite where
+    the last bin is empty but must hold what lies beyond. With running sums over the bins all
+    cuts are computed at once.
     """
     total = counts.sum()
     occupied = counts > 0
@@ -78,8 +81,7 @@ def kl_divergence(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     last = counts[cuts - 1]
     p_log_p = self_information[cuts] - _x_log_x(last) + _x_log_x(last + beyond)
     p_log_q = (mass * log_share).sum(axis=1) + beyond * log_share[:, -1]
-    with np.errstate(divide="ignore"):
-        divergence = (p_log_p - p_log_q) / total - np.log(total) + np.log(before[cuts])
+    divergence = (p_log_p - p_log_q - beyond) / total
     return np.where((last == 0) & (beyond > 0), np.inf, divergence)
 
 
