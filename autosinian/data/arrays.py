@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -164,19 +165,32 @@ def _chunks(
 ) -> Iterator[NDArray[Any]]:
     """The inputs in order, `n x ...` at a time, C-contiguous."""
     sample_bytes = int(np.prod(preprocessing.shape)) * preprocessing.numpy_dtype.itemsize
-    at_once = max(1, min(256, CHUNK_BYTES // sample_bytes))
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    at_once = max(1, min(1024, CHUNK_BYTES // sample_bytes))
+    workers = len(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(workers) as pool:
         for first in range(0, len(samples), at_once):
-            positions = range(first, min(first + at_once, len(samples)))
-            chunk = np.empty((len(positions), *preprocessing.shape), preprocessing.numpy_dtype)
-
-            def fill(position: int, chunk: NDArray[Any] = chunk, offset: int = first) -> None:
-                chunk[position - offset] = preprocessing.apply(samples.read(position))
-
-            for _ in pool.map(fill, positions):
-                pass
+            end = min(first + at_once, len(samples))
+            chunk = np.empty((end - first, *preprocessing.shape), preprocessing.numpy_dtype)
+            # Blocks, as handing over single small images costs more than decoding them.
+            block = -(-len(chunk) // (4 * workers))
+            starts = range(first, end, block)
+            for done in pool.map(
+                _fill_block,
+                (chunk[start - first : start - first + block] for start in starts),
+                (range(start, min(start + block, end)) for start in starts),
+                repeat(samples),
+                repeat(preprocessing),
+            ):
+                progress.advance(done)
             yield chunk
-            progress.advance(positions.stop)
+
+
+def _fill_block(
+    block: NDArray[Any], positions: range, samples: Samples, preprocessing: Preprocessing
+) -> int:
+    for row, position in zip(block, positions, strict=True):
+        row[...] = preprocessing.apply(samples.read(position))
+    return positions.stop
 
 
 def _aside(folder: Path) -> Path:
