@@ -13,8 +13,11 @@ class Job:
 
     `inputs` is an `.npy` of float32, `N x C x H x W`; `labels` an `.npy` of int64, `N` (needed by
     modes that score accuracy). `settings` and `log_settings` override LoadGen's fields by their
-    own names. `server_latency_ns` bounds the 99th percentile that the Server bisection may use.
-    `RawLoop` runs the engine without LoadGen for `settings["min_duration_ms"]`.
+    own names, after `mlperf_conf` and `user_conf`; without any, LoadGen's built-in mlperf.conf
+    asks for 600 s. `benchmark` is the model's name in those files. `sut` sets our own side:
+    `deque_timeout_us` (how long a Server batch waits to fill), `in_flight` (Server batches
+    submitted at once) and `warmup_s`. `RawLoop` runs the engine without LoadGen for
+    `settings["min_duration_ms"]`.
     """
 
     engine: dict[str, Any]
@@ -30,10 +33,70 @@ class Job:
     mlperf_conf: str = ""
     user_conf: str = ""
     audit_conf: str = ""
+    benchmark: str = "resnet50"
+
+    @property
+    def stage(self) -> str:
+        """The stage of a trial that this job is: `accuracy` or `performance`."""
+        return "accuracy" if self.mode == "AccuracyOnly" else "performance"
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "Job":
+        """Inverse of `to_dict`."""
+        return cls(**value)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, JSON-ready."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class BuildJob:
+    """The building of one engine file in one worker process.
+
+    `engine` is `{"engine": name, "batch_size": n, "options": {...}}`, as in `Job`; `log_folder`
+    receives the worker's stderr.
+    """
+
+    engine: dict[str, Any]
+    model: str
+    precision: str
+    engine_file: str
+    log_folder: str
+
+    @property
+    def stage(self) -> str:
+        """The stage of a trial that this job is."""
+        return "build"
+
+    @property
+    def output_folder(self) -> str:
+        """Where the worker's files lie."""
+        return self.log_folder
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "BuildJob":
+        """Inverse of `to_dict`."""
+        return cls(**value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, JSON-ready."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What one build took; `build_s` inside the worker, `worker_s` with its start and end."""
+
+    engine_file: str
+    build_s: float
+    worker_s: float = 0.0
+    peak_memory_bytes: int = 0
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "BuildResult":
+        """Inverse of `dataclasses.asdict`."""
+        return cls(**value)
 
 
 @dataclass(frozen=True)

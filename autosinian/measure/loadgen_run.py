@@ -1,0 +1,196 @@
+"""One run of one engine file, in this process: through LoadGen, or the raw loop without it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import mlperf_loadgen
+import numpy as np
+
+from autosinian.engine.protocol import Engine, Session
+from autosinian.engine.registry import get_engine
+from autosinian.errors import InputError, TrialFailure
+from autosinian.measure.logs import accuracy_of, find_log, read_verdict
+from autosinian.measure.measurement import MODES, SCENARIOS, Job, Measurement
+from autosinian.measure.raw_loop import latency_s, raw_loop, ready_batches
+from autosinian.measure.samples import Samples
+from autosinian.measure.settings import audit_config, log_settings, test_settings
+from autosinian.measure.sut import OfflineSut, ServerSut, StreamSut, Sut
+from autosinian.space.candidate import EngineConfig
+
+_WARMUP_S = 0.2
+_DEFAULT = mlperf_loadgen.TestSettings()
+_SUT_KEYS = ("deque_timeout_us", "in_flight", "warmup_s")
+
+
+@dataclass(frozen=True)
+class _Run:
+    job: Job
+    engine: Engine
+    session: Session
+    samples: Samples
+    abort: Callable[[BaseException], None]
+
+
+def run_job(job: Job, abort: Callable[[BaseException], None]) -> Measurement:
+    """Open the engine file and measure. `abort` ends the process from within a callback."""
+    _check(job)
+    engine = get_engine(job.engine["engine"])
+    config = EngineConfig.make(
+        job.engine["engine"], job.engine["batch_size"], **job.engine["options"]
+    )
+    # Before the engine is opened: what is wrong is told soonest.
+    settings = None if job.mode == "RawLoop" else test_settings(job)
+    session = engine.open(Path(job.engine_file), config)
+    labels = None if job.labels is None else Path(job.labels)
+    samples = Samples(Path(job.inputs), labels, session.input_shape)
+    run = _Run(job, engine, session, samples, abort)
+    measurement = _raw(run) if settings is None else _loadgen(run, settings)
+    session.close()
+    return measurement
+
+
+def _check(job: Job) -> None:
+    if job.mode not in MODES or job.scenario not in SCENARIOS:
+        raise InputError(
+            f"mode must be one of {', '.join(MODES)} and scenario one of {', '.join(SCENARIOS)}, "
+            f"got {job.mode!r} and {job.scenario!r}"
+        )
+    if job.mode in ("AccuracyOnly", "SubmissionRun") and job.labels is None:
+        raise InputError(f"mode {job.mode} needs labels, but the job has none")
+    for name in job.sut:
+        if name not in _SUT_KEYS:
+            raise InputError(f"sut setting must be one of {', '.join(_SUT_KEYS)}, got {name!r}")
+
+
+def _versions(engine: Engine) -> dict[str, str]:
+    return {
+        **engine.versions(),
+        "mlcommons-loadgen": version("mlcommons-loadgen"),
+        "numpy": np.__version__,
+        "device": engine.device(),
+    }
+
+
+def _raw(run: _Run) -> Measurement:
+    batches = ready_batches(run.session, run.samples)
+    raw_loop(run.session, batches, float(run.job.sut.get("warmup_s", _WARMUP_S)))
+    seconds = float(run.job.settings.get("min_duration_ms", 1000)) * 1e-3
+    rate, count, took = raw_loop(run.session, batches, seconds)
+    return Measurement(
+        scenario=run.job.scenario,
+        mode=run.job.mode,
+        valid=True,
+        samples_per_second=rate,
+        samples=count,
+        loadgen_s=took,
+        log_folder=run.job.output_folder,
+        versions=_versions(run.engine),
+    )
+
+
+def _warm_up(run: _Run, settings: object) -> None:
+    """Run the engine a moment, and tell LoadGen the speed where the job does not.
+
+    LoadGen makes its queries in advance: Offline from `offline_expected_qps`, the streams from the
+    expected latency, so that without them a run is much shorter or longer than `min_duration_ms`.
+    """
+    seconds = float(run.job.sut.get("warmup_s", _WARMUP_S))
+    batches = ready_batches(run.session, run.samples)
+    if run.job.scenario == "Offline":
+        raw_loop(run.session, batches, seconds / 2)
+        rate, _, _ = raw_loop(run.session, batches, seconds / 2)
+        _estimate(settings, "offline_expected_qps", rate)
+        return
+    if run.job.scenario == "Server":
+        raw_loop(run.session, batches, seconds)
+        return
+    multi = run.job.scenario == "MultiStream"
+    samples = int(settings.multi_stream_samples_per_query) if multi else 1  # type: ignore[attr-defined]
+    size = min(samples, run.session.batch_size)
+    shortest = latency_s(run.session, batches[0][:size]) * -(-samples // size)
+    # Half: running out of queries makes a run invalid, too many cost next to nothing.
+    name = "multi_stream_expected_latency_ns" if multi else "single_stream_expected_latency_ns"
+    streams = run.session.streams if samples > size else 1
+    _estimate(settings, name, shortest * 1e9 / 2 / streams)
+
+
+def _estimate(settings: object, name: str, value: float) -> None:
+    if getattr(settings, name) == getattr(_DEFAULT, name):
+        setattr(settings, name, value)
+
+
+def _sut(run: _Run) -> Sut:
+    if run.job.scenario == "Offline":
+        return OfflineSut(run.session, run.samples, run.abort)
+    if run.job.scenario == "Server":
+        in_flight = run.job.sut.get("in_flight")
+        return ServerSut(
+            run.session,
+            run.samples,
+            run.abort,
+            deque_timeout_us=float(run.job.sut.get("deque_timeout_us", 0.0)),
+            in_flight=None if in_flight is None else int(in_flight),
+        )
+    return StreamSut(run.session, run.samples, run.abort)
+
+
+def _loadgen(run: _Run, settings: object) -> Measurement:
+    job = run.job
+    folder = Path(job.output_folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    output, audit = log_settings(job), audit_config(job)
+    _warm_up(run, settings)
+    sut = _sut(run)
+
+    def load(indices: list[int]) -> None:
+        try:
+            run.samples.load(indices)
+        except BaseException as failure:  # noqa: BLE001  (ends the process, told)
+            run.abort(failure)
+
+    under_test = mlperf_loadgen.ConstructFastSUT(sut.issue, sut.flush)
+    library = mlperf_loadgen.ConstructQSL(
+        run.samples.count, run.samples.performance_count, load, lambda _: None
+    )
+    start = time.perf_counter()
+    mlperf_loadgen.StartTestWithLogSettings(under_test, library, settings, output, audit)
+    took = time.perf_counter() - start
+    sut.close()
+    mlperf_loadgen.DestroyQSL(library)
+    mlperf_loadgen.DestroyFastSUT(under_test)
+    return _result(run, took)
+
+
+def _result(run: _Run, took: float) -> Measurement:
+    job = run.job
+    folder = Path(job.output_folder)
+    detail, answers = find_log(folder, "detail"), find_log(folder, "accuracy")
+    if detail is None or answers is None:
+        raise TrialFailure(job.stage, f"LoadGen left no logs in {folder}")
+    verdict = read_verdict(detail, job.scenario)
+    accuracy, count = None, 0
+    if job.mode != "PerformanceOnly":
+        assert run.samples.labels is not None
+        try:
+            accuracy, count = accuracy_of(answers, run.samples.labels)
+        except ValueError as error:
+            raise TrialFailure(job.stage, f"accuracy cannot be scored: {error}") from error
+    timed = job.mode != "AccuracyOnly"
+    return Measurement(
+        scenario=job.scenario,
+        mode=job.mode,
+        valid=verdict.valid if timed else not verdict.errors,
+        invalid_reason=verdict.invalid_reason if timed else "; ".join(verdict.errors),
+        samples_per_second=verdict.samples_per_second if timed else None,
+        latency_ns=verdict.latency_ns if timed else {},
+        early_stopping_latency_ns=verdict.early_stopping_latency_ns if timed else None,
+        target_qps=verdict.target_qps if timed else None,
+        accuracy=accuracy,
+        samples=count,
+        loadgen_s=took,
+        log_folder=job.output_folder,
+        versions=_versions(run.engine),
+    )

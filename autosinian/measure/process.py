@@ -1,0 +1,185 @@
+"""The parent's side of a worker process: start it, watch time and memory, read its result."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from autosinian.content import write_json
+from autosinian.errors import InputError, TrialFailure
+from autosinian.measure.measurement import BuildJob, BuildResult, Job, Measurement
+
+# Often enough to stop a leak, seldom enough not to disturb a measurement on few cores.
+_LOOK_EVERY_S = 0.2
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """How a worker ended: exit code (negative: signal), why we killed it, and what it used."""
+
+    code: int
+    killed: str
+    worker_s: float
+    peak_memory_bytes: int
+
+
+def run(
+    job: Job,
+    *,
+    time_limit_s: float,
+    memory_limit_bytes: int,
+    python: Sequence[str] | None = None,
+) -> Measurement:
+    """Measure in a fresh worker process; `python` is its interpreter's command line.
+
+    Raises `InputError` for what the job has wrong, `TrialFailure` with the stage and reason where
+    the worker failed, crashed, hung beyond `time_limit_s` or grew beyond `memory_limit_bytes`.
+    Must be called from a thread that lives until it returns: the kernel kills the worker when
+    that thread ends.
+    """
+    result, ended = _work("run", job, time_limit_s, memory_limit_bytes, python)
+    measurement = Measurement.from_dict(result)
+    peak = max(measurement.peak_memory_bytes, ended.peak_memory_bytes)
+    return replace(measurement, worker_s=ended.worker_s, peak_memory_bytes=peak)
+
+
+def build(
+    job: BuildJob,
+    *,
+    time_limit_s: float,
+    memory_limit_bytes: int,
+    python: Sequence[str] | None = None,
+) -> BuildResult:
+    """Build an engine file in a fresh worker process; raises as `run` does."""
+    result, ended = _work("build", job, time_limit_s, memory_limit_bytes, python)
+    built = BuildResult.from_dict(result)
+    peak = max(built.peak_memory_bytes, ended.peak_memory_bytes)
+    return replace(built, worker_s=ended.worker_s, peak_memory_bytes=peak)
+
+
+def _work(
+    kind: str,
+    job: Job | BuildJob,
+    time_limit_s: float,
+    memory_limit_bytes: int,
+    python: Sequence[str] | None,
+) -> tuple[dict[str, Any], _Ended]:
+    folder = Path(job.output_folder)
+    job_file, result_file = folder / f"{kind}_job.json", folder / f"{kind}_result.json"
+    stderr_file = folder / f"{kind}_stderr.txt"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        result_file.unlink(missing_ok=True)
+        write_json(job_file, {"kind": kind, "job": job.to_dict()})
+        with stderr_file.open("wb") as stderr:
+            command = [
+                *(python or [sys.executable]),
+                *("-m", "autosinian.measure.worker"),
+                *(str(job_file), str(result_file), str(os.getpid())),
+            ]
+            ended = _watch(command, stderr, time_limit_s, memory_limit_bytes)
+    except OSError as error:
+        raise TrialFailure(
+            job.stage, f"the worker cannot be started: {error}", transient=True
+        ) from error
+    if not result_file.exists():
+        raise _failure(job.stage, ended, stderr_file)
+    value: dict[str, Any] = json.loads(result_file.read_text())
+    if "failure" in value:
+        failure = value["failure"]
+        if failure["kind"] == "input":
+            raise InputError(failure["reason"])
+        raise TrialFailure(
+            failure["stage"], failure["reason"], transient=bool(failure["transient"])
+        )
+    result: dict[str, Any] = value["result"]
+    return result, ended
+
+
+def _watch(command: list[str], stderr: Any, time_limit_s: float, memory_limit_bytes: int) -> _Ended:
+    start = time.monotonic()
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=stderr,
+        stderr=stderr,
+        start_new_session=True,
+    )
+    handle = os.pidfd_open(process.pid)
+    poller = select.poll()
+    poller.register(handle, select.POLLIN)
+    killed, peak = "", 0
+    try:
+        watched = psutil.Process(process.pid)
+        while True:
+            left = time_limit_s - (time.monotonic() - start)
+            if poller.poll(1000 * max(0.0, min(_LOOK_EVERY_S, left))):
+                break
+            used = _resident(watched)
+            peak = max(peak, used)
+            if used > memory_limit_bytes:
+                killed = (
+                    f"used {_mib(used)} of memory, more than the limit {_mib(memory_limit_bytes)}"
+                )
+                break
+            if time.monotonic() - start >= time_limit_s:
+                killed = f"took longer than the limit of {time_limit_s:g} s"
+                break
+    finally:
+        os.close(handle)
+        # The whole session, also after the worker's own end: it may have left children.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        code = process.wait()
+    return _Ended(code, killed, time.monotonic() - start, peak)
+
+
+def _resident(process: psutil.Process) -> int:
+    """Resident bytes of a process and its children."""
+    total = 0
+    try:
+        total = process.memory_info().rss
+        for child in _children(process.pid):
+            total += psutil.Process(child).memory_info().rss
+    except psutil.NoSuchProcess:
+        pass
+    return total
+
+
+def _children(process: int) -> list[int]:
+    """Ids of all descendants; from the kernel's list, as psutil reads every process there is."""
+    found: list[int] = []
+    try:
+        for task in Path(f"/proc/{process}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                found += [int(child), *_children(int(child))]
+    except OSError:
+        pass
+    return found
+
+
+def _failure(stage: str, ended: _Ended, stderr_file: Path) -> TrialFailure:
+    if ended.killed:
+        return TrialFailure(stage, f"the worker {ended.killed} and was killed")
+    lines = stderr_file.read_text(errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "it wrote nothing")
+    if ended.code < 0:
+        name = signal.Signals(-ended.code).name
+        outside = ended.code in (-signal.SIGKILL, -signal.SIGTERM)
+        how = f"was killed by {name} from outside" if outside else f"crashed with {name}"
+        return TrialFailure(stage, f"the worker {how}; last line: {last}", transient=outside)
+    return TrialFailure(stage, f"the worker ended with exit code {ended.code}; last line: {last}")
+
+
+def _mib(count: int) -> str:
+    return f"{count / 2**20:.0f} MiB"

@@ -1,0 +1,218 @@
+"""Systems under test: LoadGen's queries answered by an engine's session, for each scenario.
+
+The sample indices that LoadGen gives choose the samples, always. A response's data is the label
+as a little-endian int64. LoadGen ends in a segmentation fault when an exception leaves one of its
+callbacks, so none does: it goes to `abort`, which ends the process.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from itertools import repeat
+from typing import Protocol
+
+import mlperf_loadgen
+import numpy as np
+from numpy.typing import NDArray
+
+from autosinian.engine.protocol import OnDone, Session
+from autosinian.measure.samples import Samples
+
+Abort = Callable[[BaseException], None]
+_LABEL_BYTES = 8
+
+
+def complete(ids: list[int], logits: NDArray[np.float32]) -> None:
+    """Answer queries `ids` with the labels of `logits`, `n x classes`."""
+    labels = logits.argmax(axis=1).astype("<i8", copy=False)
+    first = labels.ctypes.data
+    pointers = range(first, first + _LABEL_BYTES * len(ids), _LABEL_BYTES)
+    # LoadGen copies the data before this returns.
+    mlperf_loadgen.QuerySamplesComplete(
+        list(map(mlperf_loadgen.QuerySampleResponse, ids, pointers, repeat(_LABEL_BYTES)))
+    )
+
+
+class Sut(Protocol):
+    """One scenario's way to answer; `issue` and `flush` are LoadGen's callbacks."""
+
+    def issue(self, ids: list[int], indices: list[int]) -> None:
+        """Start on queries `ids` for samples `indices`."""
+        ...
+
+    def flush(self) -> None:
+        """No more queries follow in this series."""
+        ...
+
+    def close(self) -> None:
+        """Stop threads."""
+        ...
+
+
+class _Batches:
+    """Gathers samples into batches and submits them; the buffers circulate."""
+
+    def __init__(self, session: Session, samples: Samples, abort: Abort) -> None:
+        self._session, self._samples, self._abort = session, samples, abort
+        shape = (session.batch_size, *session.input_shape)
+        self._buffers: queue.SimpleQueue[NDArray[np.float32]] = queue.SimpleQueue()
+        # One more than can be in flight: the next batch is gathered while all are.
+        for _ in range(session.depth + 1):
+            self._buffers.put(np.empty(shape, np.float32))
+
+    def submit(
+        self,
+        ids: list[int],
+        indices: NDArray[np.int64],
+        after: Callable[[], None] | None = None,
+    ) -> None:
+        buffer = self._buffers.get()
+        self._session.submit(
+            self._samples.gather(indices, buffer), self._answer(ids, buffer, after)
+        )
+
+    def _answer(
+        self, ids: list[int], buffer: NDArray[np.float32], after: Callable[[], None] | None
+    ) -> OnDone:
+        def on_done(logits: NDArray[np.float32] | None, error: BaseException | None) -> None:
+            try:
+                if logits is None:
+                    raise error or RuntimeError("the engine gave neither logits nor an error")
+                complete(ids, logits)
+                self._buffers.put(buffer)
+                if after is not None:
+                    after()
+            except BaseException as failure:  # noqa: BLE001  (ends the process, told)
+                self._abort(failure)
+
+        return on_done
+
+
+class OfflineSut:
+    """All samples in one query: batches in the order given, as many in flight as the session
+    takes."""
+
+    def __init__(self, session: Session, samples: Samples, abort: Abort) -> None:
+        self._session, self._samples, self._abort = session, samples, abort
+        self._batches = _Batches(session, samples, abort)
+
+    def issue(self, ids: list[int], indices: list[int]) -> None:
+        """Run every batch before returning."""
+        try:
+            rows = np.array(indices, np.int64)
+            self._samples.check(rows)
+            size = self._session.batch_size
+            for start in range(0, len(ids), size):
+                self._batches.submit(ids[start : start + size], rows[start : start + size])
+            self._session.wait()
+        except BaseException as failure:  # noqa: BLE001  (ends the process, told)
+            self._abort(failure)
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def close(self) -> None:
+        """No thread to stop."""
+
+
+class StreamSut(OfflineSut):
+    """SingleStream and MultiStream: a query that fits one batch is answered where it arrives."""
+
+    def issue(self, ids: list[int], indices: list[int]) -> None:
+        """Infer and answer before returning."""
+        if len(ids) > self._session.batch_size:
+            super().issue(ids, indices)
+            return
+        try:
+            if len(ids) == 1:
+                index = indices[0]
+                if not 0 <= index < self._samples.count:
+                    self._samples.check(np.array(indices, np.int64))
+                batch = self._samples.inputs[index : index + 1]
+            else:
+                rows = np.array(indices, np.int64)
+                self._samples.check(rows)
+                batch = self._samples.gather(rows, self._buffer)
+            complete(ids, self._session.infer(batch))
+        except BaseException as failure:  # noqa: BLE001  (ends the process, told)
+            self._abort(failure)
+
+    def __init__(self, session: Session, samples: Samples, abort: Abort) -> None:
+        super().__init__(session, samples, abort)
+        self._buffer = np.empty((session.batch_size, *session.input_shape), np.float32)
+
+
+class ServerSut:
+    """Server: one thread makes batches of what has arrived.
+
+    A batch leaves when it is full, or when its first query has waited `deque_timeout_us`
+    microseconds; while `in_flight` batches run it goes on growing.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        samples: Samples,
+        abort: Abort,
+        *,
+        deque_timeout_us: float = 0.0,
+        in_flight: int | None = None,
+    ) -> None:
+        self._session, self._samples, self._abort = session, samples, abort
+        self._batches = _Batches(session, samples, abort)
+        self._timeout_s = deque_timeout_us * 1e-6
+        self._permits = threading.Semaphore(in_flight or min(session.depth, session.streams + 1))
+        self._arrived: queue.SimpleQueue[tuple[list[int], list[int], float] | None]
+        self._arrived = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="server-batches", daemon=True)
+        self._thread.start()
+
+    def issue(self, ids: list[int], indices: list[int]) -> None:
+        """Hand the queries to the batching thread."""
+        self._arrived.put((ids, indices, time.perf_counter()))
+
+    def flush(self) -> None:
+        """A batch never waits longer than its timeout, so nothing is to be done."""
+
+    def close(self) -> None:
+        """Let what has arrived run, then stop the thread."""
+        self._arrived.put(None)
+        self._thread.join()
+        self._session.wait()
+
+    def _run(self) -> None:
+        try:
+            while self._serve():
+                pass
+        except BaseException as failure:  # noqa: BLE001  (ends the process, told)
+            self._abort(failure)
+
+    def _serve(self) -> bool:
+        """Wait for queries, send them in batches; false when there will be no more."""
+        item = self._arrived.get()
+        if item is None:
+            return False
+        ids, indices, since = list(item[0]), list(item[1]), item[2]
+        self._permits.acquire()
+        size = self._session.batch_size
+        more = True
+        while len(ids) < size:
+            left = since + self._timeout_s - time.perf_counter()
+            try:
+                item = self._arrived.get(timeout=left) if left > 0 else self._arrived.get_nowait()
+            except queue.Empty:
+                break
+            if item is None:
+                more = False
+                break
+            ids += item[0]
+            indices += item[1]
+        rows = np.array(indices, np.int64)
+        self._samples.check(rows)
+        for start in range(0, len(ids), size):
+            if start:
+                self._permits.acquire()
+            end = start + size
+            self._batches.submit(ids[start:end], rows[start:end], self._permits.release)
+        return more

@@ -1,0 +1,99 @@
+"""The worker process: `python -m autosinian.measure.worker JOB.json RESULT.json`.
+
+numpy, one engine and LoadGen; never torch. It reads one job, does it once, writes one result and
+ends. LoadGen keeps state for the life of a process, so no process measures twice.
+"""
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn
+
+from autosinian.content import write_json
+from autosinian.engine.registry import get_engine
+from autosinian.errors import InputError, TrialFailure
+from autosinian.measure.measurement import BuildJob, BuildResult, Job
+from autosinian.space.candidate import EngineConfig
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(arguments: list[str]) -> NoReturn:
+    """Do the job; the exit status is 0 where a result (also a failure) was written."""
+    job_file, result_file = Path(arguments[0]), Path(arguments[1])
+    if len(arguments) > 2:
+        die_with_parent(int(arguments[2]))
+    job = read_job(json.loads(job_file.read_text()))
+    try:
+        if isinstance(job, BuildJob):
+            value = asdict(_build(job))
+        else:
+            from autosinian.measure.loadgen_run import run_job
+
+            value = run_job(job, lambda error: _end_failed(result_file, job, error)).to_dict()
+    except BaseException as error:  # noqa: BLE001  (written down as the job's result)
+        _end_failed(result_file, job, error)
+    value["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    write_json(result_file, {"result": value, "modules": sorted(sys.modules)})
+    _end(0)
+
+
+def read_job(value: dict[str, Any]) -> Job | BuildJob:
+    """The job in a job file: `{"kind": "build" | "run", "job": {...}}`."""
+    if value["kind"] == "build":
+        return BuildJob.from_dict(value["job"])
+    return Job.from_dict(value["job"])
+
+
+def engine_config(engine: dict[str, Any]) -> EngineConfig:
+    """A job's `engine` as an `EngineConfig`."""
+    return EngineConfig.make(engine["engine"], engine["batch_size"], **engine["options"])
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when `parent` dies, also where it died already."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _build(job: BuildJob) -> BuildResult:
+    start = time.perf_counter()
+    config = engine_config(job.engine)
+    get_engine(config.engine).build(Path(job.model), job.precision, config, Path(job.engine_file))
+    return BuildResult(job.engine_file, time.perf_counter() - start)
+
+
+def _end_failed(result_file: Path, job: Job | BuildJob, error: BaseException) -> NoReturn:
+    """Write the failure and end at once, from whichever thread it came to."""
+    failure: dict[str, Any] = {"stage": job.stage, "transient": False}
+    if isinstance(error, InputError):
+        failure |= {"kind": "input", "reason": str(error)}
+    elif isinstance(error, TrialFailure):
+        failure |= {"kind": "trial", "reason": error.reason, "transient": error.transient}
+        failure["stage"] = error.stage
+    else:
+        traceback.print_exception(error)
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        failure |= {"kind": "trial", "reason": reason.replace("\n", " ")}
+    write_json(result_file, {"failure": failure})
+    _end(0)
+
+
+def _end(code: int) -> NoReturn:
+    # Not sys.exit: neither LoadGen's nor an engine's destructors can then turn a written result
+    # into a crash, and another thread may still be inside them.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
