@@ -1,1 +1,2 @@
-"""The best bundle: write, verify; may import every room but search and cli."""
+"""Re-measurement of the best few, the bundle of the winner, and its verification; may import every
+room but cli."""
