@@ -8,6 +8,7 @@ from pathlib import Path
 
 import mlperf_loadgen
 import numpy as np
+from numpy.typing import NDArray
 
 from autosinian.engine.protocol import Engine, Session
 from autosinian.engine.registry import get_engine
@@ -16,12 +17,16 @@ from autosinian.measure.logs import accuracy_of, find_log, read_verdict
 from autosinian.measure.measurement import MODES, SCENARIOS, Job, Measurement
 from autosinian.measure.raw_loop import latency_s, raw_loop, ready_batches
 from autosinian.measure.samples import Samples
-from autosinian.measure.settings import audit_config, log_settings, test_settings
+from autosinian.measure.settings import (
+    audit_config,
+    built_in_settings,
+    log_settings,
+    test_settings,
+)
 from autosinian.measure.sut import OfflineSut, ServerSut, StreamSut, Sut
 from autosinian.space.candidate import EngineConfig
 
 _WARMUP_S = 0.2
-_DEFAULT = mlperf_loadgen.TestSettings()
 _SUT_KEYS = ("deque_timeout_us", "in_flight", "warmup_s")
 
 
@@ -102,9 +107,10 @@ def _warm_up(run: _Run, settings: object) -> None:
     if run.job.scenario == "Offline":
         raw_loop(run.session, batches, seconds / 2)
         rate, _, _ = raw_loop(run.session, batches, seconds / 2)
-        _estimate(settings, "offline_expected_qps", rate)
+        _estimate(run.job, settings, "offline_expected_qps", rate)
         return
     if run.job.scenario == "Server":
+        _warm_up_sizes(run.session, batches[0], seconds)
         raw_loop(run.session, batches, seconds)
         return
     multi = run.job.scenario == "MultiStream"
@@ -114,11 +120,23 @@ def _warm_up(run: _Run, settings: object) -> None:
     # Half: running out of queries makes a run invalid, too many cost next to nothing.
     name = "multi_stream_expected_latency_ns" if multi else "single_stream_expected_latency_ns"
     streams = run.session.streams if samples > size else 1
-    _estimate(settings, name, shortest * 1e9 / 2 / streams)
+    _estimate(run.job, settings, name, shortest * 1e9 / 2 / streams)
 
 
-def _estimate(settings: object, name: str, value: float) -> None:
-    if getattr(settings, name) == getattr(_DEFAULT, name):
+def _warm_up_sizes(session: Session, batch: NDArray[np.float32], seconds: float) -> None:
+    """Infer every size of a partial batch once, as far as `seconds` go: engines with a dynamic
+    batch prepare each size when it first comes."""
+    end = time.perf_counter() + seconds
+    for size in range(1, session.batch_size + 1):
+        session.infer(batch[:size])
+        if time.perf_counter() > end:
+            return
+
+
+def _estimate(job: Job, settings: object, name: str, value: float) -> None:
+    """Set what neither the job nor its files have set."""
+    untouched = getattr(settings, name) == getattr(built_in_settings(job), name)
+    if untouched and name not in job.settings:
         setattr(settings, name, value)
 
 

@@ -105,8 +105,9 @@ class Measurement:
 
     `latency_ns` maps a percentile's name (`"50.00"`, `"90.00"`, `"99.00"`, `"99.90"`, `"mean"`)
     to nanoseconds. `early_stopping_latency_ns` is LoadGen's own estimate where it gives one.
-    `target_qps` is the Server rate in queries/s. `valid` is LoadGen's verdict and
-    `invalid_reason` its words.
+    `target_qps` is the Server rate in queries/s, found in `probes` runs; `loadgen_s`, `worker_s`
+    and `peak_memory_bytes` then count all of them. `accuracy` is a fraction. `valid` is LoadGen's
+    verdict and `invalid_reason` its words.
     """
 
     scenario: str
@@ -124,6 +125,7 @@ class Measurement:
     peak_memory_bytes: int = 0
     log_folder: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    probes: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, JSON-ready."""

@@ -14,12 +14,18 @@ from autosinian.measure.measurement import Job
 _FIXED = {"scenario", "mode", "log_output", "outdir"}
 
 
+def built_in_settings(job: Job) -> Any:
+    """`TestSettings` as the mlperf.conf inside LoadGen has them for the job's benchmark."""
+    settings = mlperf_loadgen.TestSettings()
+    # Form 0 reads that file alone. Form 1, the documented one, does so only the first time in a
+    # process and says nothing after.
+    settings.FromConfig("", job.benchmark, job.scenario, 0)
+    return settings
+
+
 def test_settings(job: Job) -> Any:
     """LoadGen's `TestSettings` for a job. Raises `InputError` for what LoadGen would ignore."""
-    settings = mlperf_loadgen.TestSettings()
-    # Form 0 reads the mlperf.conf inside LoadGen. Form 1, the documented one, does so only the
-    # first time in a process and says nothing after.
-    settings.FromConfig("", job.benchmark, job.scenario, 0)
+    settings = built_in_settings(job)
     for name, path in (("mlperf.conf", job.mlperf_conf), ("user.conf", job.user_conf)):
         if path:
             _read(settings, job, name, path)
