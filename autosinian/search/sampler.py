@@ -29,7 +29,14 @@ UNIFORM_DRAWS = 5_000
 
 
 class SpaceExhausted(AutosinianError):  # noqa: N818  (an end, not a failure)
-    """Every candidate that could be found in the space was proposed already."""
+    """Every candidate that could be found in the space was proposed already.
+
+    `trial` is the number of the trial that was to have one.
+    """
+
+    def __init__(self, trial: int) -> None:
+        super().__init__("the search space is exhausted: every candidate found in it was measured")
+        self.trial = trial
 
 
 class DistinctSampler(BaseSampler):
@@ -76,7 +83,7 @@ class DistinctSampler(BaseSampler):
             if self._store.claim(candidate.key, trial.number):
                 return {name: values[name] for name in self._distributions}
             taken.add(candidate.key)
-        raise SpaceExhausted("the search space is exhausted: every candidate found was measured")
+        raise SpaceExhausted(trial.number)
 
     def sample_independent(
         self,

@@ -1,0 +1,100 @@
+"""`autosinian search SPACE.yaml`."""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+from autosinian.errors import InputError
+
+EPILOG = """\
+examples:
+  autosinian search search_spaces/fashion_mnist.yaml
+  autosinian search search_spaces/cifar10.yaml --trials 200 --time 2h
+  autosinian search space.yaml --storage postgresql://user@host/db   several machines share a study
+
+The same command again resumes: what was measured stays, an interrupted trial is repeated. The same
+command in a second terminal shares the work. `--trials` and `--time` may change from run to run.
+"""
+
+_TIME = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "search",
+        help="search a space of networks and engine settings on this machine",
+        description="Measure candidates of a search space on this machine and keep what was found.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("space", type=Path, metavar="SPACE.yaml", help="the search space file")
+    parser.add_argument("--trials", type=int, help="trials in the study (default: the file's)")
+    parser.add_argument("--time", metavar="T", help="stop after this long: 90s, 10m, 1h30m")
+    parser.add_argument(
+        "--storage", metavar="URL", help="SQLAlchemy URL (default: studies/NAME.db)"
+    )
+    parser.add_argument("--study", metavar="NAME", help="study's name (default: the file's name)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random draws (default: 0)")
+    parser.add_argument(
+        "--sampler", default="tpe", help="how candidates are proposed: tpe or random (default: tpe)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON, last line")
+    parser.set_defaults(run=run)
+
+
+def parse_time(text: str) -> float:
+    """Seconds of `90`, `90s`, `10m` or `1h30m`. Raises `InputError` for anything else."""
+    match = _TIME.fullmatch(text.strip())
+    if not match or not any(match.groups()):
+        raise InputError(f"a time must look like 90s, 10m or 1h30m, but got `{text}`")
+    hours, minutes, seconds = (float(group or 0) for group in match.groups())
+    total = hours * 3600 + minutes * 60 + seconds
+    if total <= 0:
+        raise InputError(f"a time must be above zero, but got `{text}`")
+    return total
+
+
+def study_name(space: Path, given: str | None) -> str:
+    """The study's name: letters, digits, `.`, `_` and `-`, because files carry it."""
+    name = given if given is not None else space.stem
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", name):
+        raise InputError(
+            "a study's name must be letters, digits, `.`, `_` or `-` (at most 100), but got "
+            f"`{name}`; choose one with `--study`"
+        )
+    return name
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the search; the summary goes to stdout."""
+    time_s = parse_time(arguments.time) if arguments.time is not None else None
+    name = study_name(arguments.space, arguments.study)
+    if arguments.trials is not None and arguments.trials < 1:
+        raise InputError(f"`--trials` must be at least 1, but got {arguments.trials}")
+
+    from autosinian.report.live import LiveView
+    from autosinian.report.words import describe_outcome
+    from autosinian.search.workbench import open_workbench, read_space
+
+    document = read_space(arguments.space)
+    with LiveView() as view:
+        view.message("opening the supernet, the data and the engine")
+        from autosinian.search.run import Limits, Search
+        from autosinian.search.storage import open_storage, storage_url
+
+        url = storage_url(name, arguments.storage)
+        open_storage(url)
+        bench = open_workbench(document, name, url)
+        search = Search(bench, name, url, view, seed=arguments.seed, sampler=arguments.sampler)
+        limits = Limits(arguments.trials or document.trials, time_s)
+        outcome = search.run(limits)
+    if arguments.json:
+        print(json.dumps(outcome.summary() | {"storage": url, "folder": str(bench.folder)}))
+    else:
+        print(describe_outcome(outcome))
+        print(f"look inside:  autosinian dashboard {name}", file=sys.stderr)
+        print(f"next:         autosinian export-best {name}", file=sys.stderr)
+    return 130 if search.interrupted else 0

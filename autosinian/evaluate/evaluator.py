@@ -1,0 +1,234 @@
+"""The stages of one trial: cost, network, engine, accuracy, performance; cheapest first."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from autosinian.content import content_key, file_sha256
+from autosinian.data import Role
+from autosinian.engine.protocol import Engine
+from autosinian.errors import AutosinianError, InputError, TrialFailure
+from autosinian.evaluate.arrays import ArrayCache
+from autosinian.evaluate.evaluation import Evaluation, scenario_metrics
+from autosinian.evaluate.networks import Networks
+from autosinian.evaluate.quiet import alone, working
+from autosinian.measure import build, find_server_qps, run
+from autosinian.measure.measurement import Job, Measurement
+from autosinian.space.candidate import Candidate
+from autosinian.space.document import MeasurementSpec
+from autosinian.store import Store
+
+OnStage = Callable[[str], None]
+Refuse = Callable[[Mapping[str, float]], bool]
+
+
+class Evaluator:
+    """Measures candidates of one study; everything it makes lies below `folder`.
+
+    Accuracy and performance come from the same engine file through the same session code. What
+    is known by content key is not made or measured again.
+    """
+
+    def __init__(
+        self,
+        networks: Networks,
+        arrays: ArrayCache,
+        engine: Engine,
+        spec: MeasurementSpec,
+        scenarios: tuple[str, ...],
+        store: Store,
+        folder: Path,
+    ) -> None:
+        self.networks = networks
+        self.arrays = arrays
+        self.engine = engine
+        self.spec = spec
+        self.scenarios = scenarios
+        self.folder = folder
+        self._store = store
+        self._versions = dict(engine.versions())
+
+    def evaluate(
+        self,
+        candidate: Candidate,
+        run_name: str,
+        *,
+        refuse: Refuse = lambda metrics: False,
+        on_stage: OnStage = lambda stage: None,
+    ) -> Evaluation:
+        """Run the stages until `refuse`, asked after each, says that the figures cannot win.
+
+        Logs go to `runs/<run_name>`. Raises `TrialFailure` naming the stage that failed.
+        """
+        stages = _Stages(on_stage)
+        with stages.run("extract"):
+            costs = self.networks.cost(candidate.subnet)
+        metrics: dict[str, float] = {"macs": costs.macs, "parameters": costs.parameters}
+        if refuse(metrics):
+            return Evaluation(metrics, complete=False, stage_s=stages.seconds)
+        with stages.run("quantize"):
+            model = self.networks.model(candidate)
+        with stages.run("build"):
+            engine_file = self.build(candidate, model)
+        files = {"model": self._below(model), "engine": self._below(engine_file)}
+        data_keys = self.networks.data_keys(candidate)
+        data_keys["search"] = self.arrays.get("search", candidate.subnet.resolution).key
+        with stages.run("accuracy"):
+            metrics["accuracy"], inference_s = self.accuracy(
+                candidate, engine_file, "search", f"{run_name}-accuracy"
+            )
+        evaluation = Evaluation(
+            metrics,
+            complete=False,
+            stage_s=stages.seconds,
+            files=files,
+            data_keys=data_keys,
+            overhead_s=stages.total - inference_s,
+        )
+        if refuse(metrics):
+            return evaluation
+        measurements = []
+        measured_s = inference_s
+        for scenario in self.scenarios:
+            with stages.run(f"performance {scenario}", waiting=alone()):
+                measured = self.performance(candidate, engine_file, scenario, run_name)
+            measurements.append(measured)
+            metrics |= scenario_metrics(measured)
+            measured_s += measured.loadgen_s
+        return replace(
+            evaluation,
+            complete=True,
+            measurements=tuple(measurements),
+            overhead_s=stages.total - measured_s,
+        )
+
+    def build(self, candidate: Candidate, model: Path) -> Path:
+        """The engine file of a candidate; an existing one of the same key is used."""
+        key = content_key(
+            file_sha256(model),
+            candidate.quantization.precision,
+            candidate.to_dict()["engine"],
+            self._versions,
+        )
+        path = self.folder / "engines" / f"{key}.engine"
+        if not path.exists():
+            build(
+                candidate.engine,
+                model,
+                candidate.quantization.precision,
+                path,
+                output_folder=self.folder / "runs" / f"build-{key}",
+                time_limit_s=self.spec.time_limit_s,
+                memory_limit_bytes=self._memory_limit,
+            )
+        return path
+
+    def accuracy(
+        self, candidate: Candidate, engine_file: Path, role: Role, run_name: str
+    ) -> tuple[float, float]:
+        """Top-1 fraction on a role's samples, and the seconds LoadGen ran (0 where known)."""
+        arrays = self.arrays.get(role, candidate.subnet.resolution)
+        key = content_key(
+            self.networks.key(candidate),
+            candidate.quantization.precision,
+            self.engine.name,
+            self._versions,
+            arrays.key,
+        )
+        known = self._store.recall("accuracy", key)
+        if known is not None:
+            return float(known["accuracy"]), 0.0
+        job = self.job(candidate, engine_file, role, "Offline", "AccuracyOnly", run_name)
+        measured = self._run(job)
+        if measured.accuracy is None:
+            raise TrialFailure("accuracy", f"LoadGen gave none: {measured.invalid_reason}")
+        self._store.remember("accuracy", key, {"accuracy": measured.accuracy})
+        return measured.accuracy, measured.loadgen_s
+
+    def performance(
+        self, candidate: Candidate, engine_file: Path, scenario: str, run_name: str
+    ) -> Measurement:
+        """One performance run; Server's is the best rate within the latency bound."""
+        job = self.job(candidate, engine_file, "search", scenario, "PerformanceOnly", run_name)
+        if scenario != "Server":
+            return self._run(job)
+        return find_server_qps(
+            job,
+            latency_ns=int(self.spec.server_latency_ms * 1e6),
+            time_limit_s=self.spec.time_limit_s,
+            memory_limit_bytes=self._memory_limit,
+        )
+
+    def job(
+        self,
+        candidate: Candidate,
+        engine_file: Path,
+        role: Role,
+        scenario: str,
+        mode: str,
+        run_name: str,
+    ) -> Job:
+        """The worker's job for one run with the study's settings."""
+        arrays = self.arrays.get(role, candidate.subnet.resolution)
+        settings: dict[str, int | float | bool] = {
+            "min_duration_ms": round(self.spec.min_duration_s * 1000),
+            "min_query_count": 1 if scenario == "Offline" else self.spec.min_queries,
+        }
+        return Job(
+            engine=candidate.to_dict()["engine"],
+            engine_file=str(engine_file),
+            inputs=str(arrays.inputs),
+            labels=str(arrays.labels) if arrays.labels else None,
+            scenario=scenario,
+            mode=mode,
+            output_folder=str(self.folder / "runs" / run_name / f"{scenario}-{mode}"),
+            settings=settings | self.spec.loadgen,
+        )
+
+    def _run(self, job: Job) -> Measurement:
+        return run(job, time_limit_s=self.spec.time_limit_s, memory_limit_bytes=self._memory_limit)
+
+    @property
+    def _memory_limit(self) -> int:
+        return self.spec.memory_limit_mib << 20
+
+    def _below(self, path: Path) -> str:
+        return str(path.relative_to(self.folder))
+
+
+class _Stages:
+    """Times the stages of one trial and names the stage that fails."""
+
+    def __init__(self, on_stage: OnStage) -> None:
+        self.seconds: dict[str, float] = {}
+        self._on_stage = on_stage
+
+    @property
+    def total(self) -> float:
+        return sum(self.seconds.values())
+
+    @contextmanager
+    def run(
+        self, name: str, *, waiting: AbstractContextManager[None] | None = None
+    ) -> Iterator[None]:
+        """Time a block; entering `waiting`, another search's turn, is not counted."""
+        self._on_stage(name)
+        with waiting or working():
+            start = time.perf_counter()
+            try:
+                yield
+            except AutosinianError:
+                raise
+            except (RuntimeError, ValueError, MemoryError) as error:
+                # What the libraries of a stage raise for a network they cannot handle.
+                reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:300]}"
+                raise TrialFailure(name.split()[0], reason) from error
+            except OSError as error:
+                raise InputError(
+                    f"stage `{name}` must be able to write its files, but: {error}; "
+                    "free space and run the same command again"
+                ) from error
+            finally:
+                self.seconds[name] = time.perf_counter() - start

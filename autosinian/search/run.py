@@ -1,0 +1,287 @@
+"""The search itself: ask for a candidate, measure it, tell what was found; until told to stop."""
+
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import optuna
+from optuna.trial import TrialState
+
+from autosinian.errors import AutosinianError, TrialFailure
+from autosinian.evaluate.evaluation import Evaluation
+from autosinian.report.live import LiveView
+from autosinian.search.dashboard import annotate_study, annotate_trial, artifact_store
+from autosinian.search.judge import Judge
+from autosinian.search.outcome import CANDIDATE, EVALUATION, REASON, Outcome, read_outcome
+from autosinian.search.parameters import distributions
+from autosinian.search.sampler import DistinctSampler, SpaceExhausted, is_finished
+from autosinian.search.storage import (
+    BASELINE_ATTRIBUTE,
+    SEED_ATTRIBUTE,
+    VERSIONS_ATTRIBUTE,
+    open_storage,
+    open_study,
+)
+from autosinian.search.workbench import Workbench
+from autosinian.space.candidate import Candidate
+from autosinian.store.store import HEARTBEAT_S, MAX_ATTEMPTS, Claim
+
+BASELINE_POLL_S = 1.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop: finished trials in the study, seconds of this run (None: no limit)."""
+
+    trials: int
+    time_s: float | None = None
+
+
+class Search:
+    """One process's share of a study; several may run at once on one storage."""
+
+    def __init__(
+        self, workbench: Workbench, name: str, url: str, view: LiveView, *, seed: int, sampler: str
+    ) -> None:
+        self._bench = workbench
+        self._space = workbench.space
+        self._store = workbench.store
+        self._view = view
+        self.interrupted = False
+        self._distributions = distributions(self._space)
+        self._baseline = self._space.baseline()
+        in_space = self._space.decode(self._space.encode(self._baseline)) == self._baseline
+        first = self._space.warm_start()
+        storage = open_storage(url)
+        self._study = open_study(
+            name,
+            storage,
+            DistinctSampler(
+                self._space,
+                self._store,
+                [self._baseline, *first] if in_space else first,
+                seed=seed,
+                kind=sampler,
+            ),
+            workbench.document,
+            self._space.fingerprint(),
+        )
+        self._artifacts = artifact_store(workbench.folder)
+        self._study.set_user_attr(SEED_ATTRIBUTE, seed)
+        self._study.set_user_attr(VERSIONS_ATTRIBUTE, workbench.versions())
+
+    @property
+    def study(self) -> optuna.Study:
+        """The Optuna study."""
+        return self._study
+
+    def run(self, limits: Limits) -> Outcome:
+        """Measure until a limit is reached, the space is exhausted or Ctrl-C; never loses a trial.
+
+        Raises `InputError` where going on makes no sense (a full disk, a lost database).
+        """
+        start = time.monotonic()
+        try:
+            self._sweep()
+            self._measure_baseline()
+            while self._goes_on(limits, start):
+                try:
+                    self._one_trial()
+                except SpaceExhausted as end:
+                    self._view.message(str(end))
+                    break
+                self._view.update(self.outcome(), self._remaining(limits, start))
+        except KeyboardInterrupt:
+            self.interrupted = True
+            self._view.message("interrupted: the running trial is given back; nothing else is lost")
+        outcome = self.outcome()
+        annotate_study(self._study, outcome)
+        return outcome
+
+    def outcome(self) -> Outcome:
+        """What the study has found so far."""
+        return read_outcome(self._study)
+
+    def _one_trial(self) -> None:
+        trial = self._ask()
+        candidate = self._space.decode(trial.params)
+        trial.set_user_attr(CANDIDATE, candidate.to_dict())
+        reference = self._study.user_attrs.get(BASELINE_ATTRIBUTE)
+        metrics = reference["evaluation"]["metrics"] if reference else {}
+        judge = Judge(self._bench.document, metrics)
+        try:
+            with self._heart(candidate.key):
+                evaluation = self._evaluate(candidate, trial.number, judge)
+            self._tell(trial, candidate, evaluation, judge)
+        except TrialFailure as failure:
+            self._tell_failure(trial, candidate, failure, judge)
+        except BaseException:
+            # Ctrl-C, a full disk: the candidate goes back, so that the next run measures it.
+            self._store.forget(candidate.key)
+            trial.set_user_attr(REASON, "interrupted")
+            self._study.tell(trial, state=TrialState.FAIL)
+            raise
+        record = self.outcome().records[trial.number]
+        annotate_trial(self._study, trial, record, metrics, self._bench.folder, self._artifacts)
+
+    def _ask(self) -> optuna.Trial:
+        try:
+            return self._study.ask(self._distributions)
+        except SpaceExhausted as end:
+            # Optuna made the trial before the sampler could refuse; nothing will run it.
+            self._study.tell(end.trial, state=TrialState.FAIL)
+            raise
+
+    def _evaluate(self, candidate: Candidate, number: int, judge: Judge) -> Evaluation:
+        return self._bench.evaluator.evaluate(
+            candidate,
+            f"trial-{number:05d}",
+            refuse=(lambda metrics: False) if candidate == self._baseline else judge.refuse,
+            on_stage=lambda stage: self._view.stage(number, stage),
+        )
+
+    def _tell(
+        self, trial: optuna.Trial, candidate: Candidate, evaluation: Evaluation, judge: Judge
+    ) -> None:
+        if candidate == self._baseline:
+            self._keep_baseline(evaluation)
+            judge = Judge(self._bench.document, evaluation.metrics)
+        values = judge.values(evaluation)
+        trial.set_user_attr(EVALUATION, evaluation.to_dict())
+        trial.set_user_attr(REASON, judge.reason(evaluation))
+        for text, violation in judge.violations(evaluation).items():
+            trial.set_constraint(text, violation)
+        if values is None:
+            self._study.tell(trial, state=TrialState.PRUNED)
+        else:
+            self._study.tell(trial, values)
+        self._store.finish(candidate.key)
+
+    def _tell_failure(
+        self, trial: optuna.Trial, candidate: Candidate, failure: TrialFailure, judge: Judge
+    ) -> None:
+        trial.set_user_attr(REASON, str(failure))
+        self._view.message(f"trial {trial.number}: {failure}")
+        if failure.transient and self._attempts(candidate.key) < MAX_ATTEMPTS:
+            self._study.tell(trial, state=TrialState.FAIL)
+            self._store.release(candidate.key)
+            return
+        for text, violation in judge.failure().items():
+            trial.set_constraint(text, violation)
+        self._study.tell(trial, state=TrialState.PRUNED)
+        self._store.finish(candidate.key)
+        if candidate == self._baseline:
+            raise AutosinianError(
+                f"the baseline (largest subnet, fp32, batch 1) must be measurable, but {failure}"
+            ) from failure
+
+    def _measure_baseline(self) -> None:
+        """Measure the baseline here, or wait for the process that does."""
+        key = self._baseline.key
+        while BASELINE_ATTRIBUTE not in self._study.user_attrs:
+            self._sweep()
+            states = {c.candidate: c.state for c in self._store.claims()}
+            if states.get(key) == "running":
+                self._view.message("another process measures the baseline; waiting for it")
+                time.sleep(BASELINE_POLL_S)
+            elif self._baseline_in_space():
+                self._one_trial()
+            elif self._store.claim(key, -1):
+                self._measure_baseline_outside()
+
+    def _baseline_in_space(self) -> bool:
+        return self._space.decode(self._space.encode(self._baseline)) == self._baseline
+
+    def _measure_baseline_outside(self) -> None:
+        judge = Judge(self._bench.document.model_copy(update={"constraints": []}), {})
+        try:
+            with self._heart(self._baseline.key):
+                evaluation = self._evaluate(self._baseline, -1, judge)
+            self._keep_baseline(evaluation)
+            self._store.finish(self._baseline.key)
+        except BaseException:
+            self._store.forget(self._baseline.key)
+            raise
+
+    def _keep_baseline(self, evaluation: Evaluation) -> None:
+        Judge(self._bench.document, evaluation.metrics)  # an accuracy bar above 1 ends it here
+        value = {"candidate": self._baseline.to_dict(), "evaluation": evaluation.to_dict()}
+        self._study.set_user_attr(BASELINE_ATTRIBUTE, value)
+
+    def _sweep(self) -> None:
+        """Free what dead processes held; what died twice is recorded infeasible."""
+        trials = {t.number: t for t in self._study.get_trials(deepcopy=False)}
+        for claim in self._store.stale():
+            if not self._store.take_over(claim):
+                continue
+            trial = trials.get(claim.trial)
+            if trial is None:
+                continue
+            if is_finished(trial):
+                # Killed between telling the study and closing the claim.
+                self._store.finish(claim.candidate)
+            elif trial.state == TrialState.RUNNING:
+                self._close_lost(trial, claim)
+        for trial in trials.values():
+            if trial.state == TrialState.RUNNING and not trial.params and _is_old(trial):
+                self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def _close_lost(self, trial: optuna.trial.FrozenTrial, claim: Claim) -> None:
+        """A dead process's trial is tried once more, then recorded infeasible."""
+        self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        if claim.attempts < MAX_ATTEMPTS or not trial.params:
+            return
+        lost = optuna.trial.create_trial(
+            state=TrialState.PRUNED,
+            params=trial.params,
+            distributions=trial.distributions,
+            user_attrs={
+                CANDIDATE: self._space.decode(trial.params).to_dict(),
+                REASON: f"the process that ran it died {claim.attempts} times",
+            },
+            constraints=Judge(self._bench.document, {}).failure(),
+        )
+        self._study.add_trial(lost)
+        self._store.finish(claim.candidate)
+
+    def _attempts(self, key: str) -> int:
+        return next(c.attempts for c in self._store.claims() if c.candidate == key)
+
+    @contextmanager
+    def _heart(self, key: str) -> Iterator[None]:
+        """Beat for a claim from a thread while the block runs."""
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(HEARTBEAT_S):
+                self._store.beat(key)
+
+        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def _goes_on(self, limits: Limits, start: float) -> bool:
+        finished = sum(is_finished(t) for t in self._study.get_trials(deepcopy=False))
+        in_time = limits.time_s is None or time.monotonic() - start < limits.time_s
+        return finished < limits.trials and in_time
+
+    def _remaining(self, limits: Limits, start: float) -> float | None:
+        """Seconds left by the median trial so far, cut at the time limit."""
+        trials = [t for t in self._study.get_trials(deepcopy=False) if is_finished(t)]
+        spent = [t.duration.total_seconds() for t in trials if t.duration]
+        left = [(limits.trials - len(trials)) * statistics.median(spent)] if spent else []
+        if limits.time_s is not None:
+            left.append(limits.time_s - (time.monotonic() - start))
+        return max(0.0, min(left)) if left else None
+
+
+def _is_old(trial: optuna.trial.FrozenTrial) -> bool:
+    started = trial.datetime_start
+    return started is not None and time.time() - started.timestamp() > 10 * HEARTBEAT_S

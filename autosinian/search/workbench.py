@@ -1,0 +1,87 @@
+"""Everything a study works with, opened from its document: supernet, data, engine, store."""
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from autosinian import __version__
+from autosinian.data import open_dataset
+from autosinian.engine.protocol import Engine
+from autosinian.engine.registry import get_engine
+from autosinian.errors import InputError
+from autosinian.evaluate.arrays import ArrayCache
+from autosinian.evaluate.evaluator import Evaluator
+from autosinian.evaluate.networks import Networks
+from autosinian.search.storage import STUDIES, work_folder
+from autosinian.space.document import Document, read_document
+from autosinian.space.space import Space
+from autosinian.store import Store
+from autosinian.supernet import Supernet, is_local, open_supernet
+
+PACKAGES = ("mlcommons-loadgen", "numpy", "onnx", "onnxruntime", "optuna", "torch")
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """The rooms of one study, opened and checked against each other."""
+
+    document: Document
+    supernet: Supernet
+    engine: Engine
+    space: Space
+    store: Store
+    evaluator: Evaluator
+    folder: Path
+
+    def versions(self) -> dict[str, str]:
+        """Versions of everything that can change a figure."""
+        packages = {name: version(name) for name in PACKAGES}
+        return {
+            "autosinian": __version__,
+            "python": platform.python_version(),
+            **packages,
+            **dict(self.engine.versions()),
+        }
+
+
+def read_space(path: Path) -> Document:
+    """Read a space file; paths in it are relative to it and come back absolute."""
+    document = read_document(path)
+    updates: dict[str, object] = {}
+    if is_local(document.supernet):
+        updates["supernet"] = _absolute(document.supernet, path.parent)
+    if document.data.path is not None:
+        data_path = _absolute(document.data.path, path.parent)
+        updates["data"] = document.data.model_copy(update={"path": data_path})
+    return document.model_copy(update=updates)
+
+
+def open_workbench(document: Document, name: str, url: str) -> Workbench:
+    """Open what `document` names. Raises `InputError` where a part is missing or does not fit."""
+    data_path = Path(document.data.path) if document.data.path else None
+    dataset = open_dataset(document.data.name, data_path)
+    supernet = open_supernet(document.supernet)
+    if supernet.classes != dataset.classes:
+        raise InputError(
+            f"supernet and data set must have the same classes, but `{document.supernet}` has "
+            f"{supernet.classes} and `{document.data.name}` has {dataset.classes}"
+        )
+    engine = get_engine(document.engine)
+    space = Space(document, supernet, engine.tunables(), engine.precisions())
+    store = Store(url, name)
+    folder = work_folder(name).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"`{folder}` must be a folder that can be written: {error}") from error
+    arrays = ArrayCache(dataset, supernet, document.measurement, STUDIES.absolute() / "arrays")
+    networks = Networks(supernet, arrays, folder / "models")
+    scenarios = tuple(document.scenarios)
+    evaluator = Evaluator(networks, arrays, engine, document.measurement, scenarios, store, folder)
+    return Workbench(document, supernet, engine, space, store, evaluator, folder)
+
+
+def _absolute(text: str, folder: Path) -> str:
+    return os.path.abspath(folder / Path(text).expanduser())  # noqa: PTH100  (keeps symlinks)
