@@ -1,8 +1,10 @@
 """Trees of small images, `split/class/file`, from a folder or read out of a tar archive."""
 
 import io
+import lzma
 import re
 import tarfile
+import zlib
 from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
@@ -37,8 +39,15 @@ class ImageTree(ABC):
 
     def files_of(self, split: str, label: str) -> list[str]:
         """File names of one class of one split, sorted."""
-        prefix = f"{split}/{label}/"
-        return [name.removeprefix(prefix) for name in self.names() if name.startswith(prefix)]
+        return self._by_folder.get(f"{split}/{label}", [])
+
+    @cached_property
+    def _by_folder(self) -> dict[str, list[str]]:
+        folders: dict[str, list[str]] = {}
+        for name in self.names():
+            folder, file = name.rsplit("/", 1)
+            folders.setdefault(folder, []).append(file)
+        return folders
 
 
 class ImageFolder(ImageTree):
@@ -114,10 +123,10 @@ class ImageArchive(ImageTree):
                     content = archive.extractfile(member)
                     if content is not None:
                         members[match["name"]] = content.read()
-        except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-            # Damaged xz data is an lzma.LZMAError, told as tarfile.ReadError or as ValueError.
+        except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(
-                f"`{self._path}` must be a whole tar archive, but: {error}; get it again"
+                f"`{self._path}` must be a whole tar archive, but: {reason}; get it again"
             ) from error
         return members
 

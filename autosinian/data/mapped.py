@@ -110,12 +110,15 @@ class MappedImages(Dataset):
         """The lines of a role; `InputError` where there is none, or a label is missing."""
         lines = self._lines[role]
         if not lines:
-            source = {"batch_norm": "train", "train": "train", "calibration": "cal"}.get(
-                role, "val"
-            )
+            source = {"train": "train", "calibration": "cal"}.get(role, "val")
+            if role == "batch_norm":
+                source = "cal" if self._maps.train is None else "train"
             path = getattr(self._maps, source) or self._path / f"{source}_map.txt"
             state = "leaves none for it" if path.is_file() else "does not exist"
-            raise InputError(f"{role} needs at least one image, but `{path}` {state}; add images")
+            raise InputError(
+                f"{role} must have at least one image, but map `{path}` {state}; "
+                "list more images there or give another map"
+            )
         if role in LABELLED_ROLES:
             for line in lines:
                 if line.label is None:
