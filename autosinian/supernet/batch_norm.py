@@ -1,0 +1,76 @@
+"""Batch-norm statistics of one subnet at one resolution."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+
+def recalibrate_batch_norm(
+    module: "torch.nn.Module", images: "NDArray[np.float32]", batch_size: int = 200
+) -> None:
+    """Set the running statistics of every batch norm of `module` from `images`, in place.
+
+    `images` is `N x 3 x r x r` float32, normalised as for inference. Statistics are the batch
+    means and biased batch variances averaged with the batch sizes as weights, each layer fed by
+    layers that normalise with the statistics of the same batch: once-for-all's
+    `set_running_statistics`. The same images give the same statistics.
+    """
+    import torch
+
+    device = next(module.parameters()).device
+
+    def batches() -> "Iterator[torch.Tensor]":
+        for start in range(0, len(images), batch_size):
+            yield torch.from_numpy(images[start : start + batch_size].copy()).to(device)
+
+    recalibrate_from_batches(module, batches())
+
+
+def recalibrate_from_batches(module: "torch.nn.Module", batches: "Iterator[torch.Tensor]") -> None:
+    """As `recalibrate_batch_norm`, from an iterator over `n x 3 x r x r` tensors."""
+    import torch
+
+    sums: dict[torch.nn.BatchNorm2d, tuple[torch.Tensor, torch.Tensor]] = {}
+    count = 0
+
+    def collect(layer: torch.nn.BatchNorm2d) -> Callable[[Any, tuple[torch.Tensor]], None]:
+        def hook(_: Any, inputs: tuple[torch.Tensor]) -> None:
+            x = inputs[0].detach().float()
+            variance, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
+            old = sums.get(layer)
+            if old is None:
+                sums[layer] = (mean * len(x), variance * len(x))
+            else:
+                sums[layer] = (old[0] + mean * len(x), old[1] + variance * len(x))
+
+        return hook
+
+    layers = [m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    was_training = module.training
+    momenta = [layer.momentum for layer in layers]
+    handles = [layer.register_forward_pre_hook(collect(layer)) for layer in layers]
+    try:
+        module.eval()
+        for layer in layers:
+            # Training mode normalises with the batch's own statistics; momentum 0 leaves the
+            # running ones alone until they are written below.
+            layer.train()
+            layer.momentum = 0.0
+        with torch.no_grad():
+            for batch in batches:
+                module(batch)
+                count += len(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+        module.train(was_training)
+    for layer, (mean, variance) in sums.items():
+        assert layer.running_mean is not None and layer.running_var is not None
+        layer.running_mean.copy_(mean / count)
+        layer.running_var.copy_(variance / count)
