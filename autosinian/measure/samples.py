@@ -18,7 +18,10 @@ class Samples:
     def __init__(self, inputs: Path, labels: Path | None, shape: tuple[int, int, int]) -> None:
         try:
             # Copy-on-write: nothing writes, but engines take only writable memory as it is.
-            self.inputs: NDArray[np.float32] = np.load(inputs, mmap_mode="c", allow_pickle=False)
+            # As a plain array over the same memory: slicing `np.memmap` runs Python code.
+            self.inputs: NDArray[np.float32] = np.asarray(
+                np.load(inputs, mmap_mode="c", allow_pickle=False)
+            )
             self.labels: NDArray[np.int64] | None = (
                 None if labels is None else np.load(labels, allow_pickle=False)
             )
@@ -55,7 +58,11 @@ class Samples:
     def gather(
         self, indices: NDArray[np.int64], buffer: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """The samples of `indices`, `n x C x H x W`, copied to the front of `buffer`."""
+        """The samples of `indices`, `n x C x H x W`: copied to the front of `buffer`, but one
+        sample alone is given where it lies."""
+        if len(indices) == 1:
+            index = int(indices[0])
+            return self.inputs[index : index + 1]
         batch = buffer[: len(indices)]
         # "clip" writes straight to `out` ("raise" goes through a copy); bounds are checked before.
         np.take(self.inputs, indices, axis=0, out=batch, mode="clip")

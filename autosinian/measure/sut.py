@@ -5,6 +5,7 @@ as a little-endian int64. LoadGen ends in a segmentation fault when an exception
 callbacks, so none does: it goes to `abort`, which ends the process.
 """
 
+import collections
 import queue
 import threading
 import time
@@ -23,15 +24,19 @@ Abort = Callable[[BaseException], None]
 _LABEL_BYTES = 8
 
 
-def complete(ids: list[int], logits: NDArray[np.float32]) -> None:
-    """Answer queries `ids` with the labels of `logits`, `n x classes`."""
-    labels = logits.argmax(axis=1).astype("<i8", copy=False)
-    first = labels.ctypes.data
-    pointers = range(first, first + _LABEL_BYTES * len(ids), _LABEL_BYTES)
+def complete(ids: list[int], first_label: int) -> None:
+    """Answer queries `ids` with consecutive int64 labels from the address `first_label` on."""
+    pointers = range(first_label, first_label + _LABEL_BYTES * len(ids), _LABEL_BYTES)
     # LoadGen copies the data before this returns.
     mlperf_loadgen.QuerySamplesComplete(
         list(map(mlperf_loadgen.QuerySampleResponse, ids, pointers, repeat(_LABEL_BYTES)))
     )
+
+
+def complete_logits(ids: list[int], logits: NDArray[np.float32]) -> None:
+    """Answer queries `ids` with the labels of `logits`, `n x classes`."""
+    labels = logits.argmax(axis=1)
+    complete(ids, labels.__array_interface__["data"][0])
 
 
 class Sut(Protocol):
@@ -79,7 +84,7 @@ class _Batches:
             try:
                 if logits is None:
                     raise error or RuntimeError("the engine gave neither logits nor an error")
-                complete(ids, logits)
+                complete_logits(ids, logits)
                 self._buffers.put(buffer)
                 if after is not None:
                     after()
@@ -91,23 +96,71 @@ class _Batches:
 
 class OfflineSut:
     """All samples in one query: batches in the order given, as many in flight as the session
-    takes."""
+    takes.
+
+    The thread that completes a batch only takes its labels; this one, which would else wait,
+    makes the responses, many at a time, as no latency counts here.
+    """
+
+    _RESPONSES_AT_ONCE = 64
 
     def __init__(self, session: Session, samples: Samples, abort: Abort) -> None:
         self._session, self._samples, self._abort = session, samples, abort
-        self._batches = _Batches(session, samples, abort)
+        shape = (session.batch_size, *session.input_shape)
+        # One more than can be in flight: the next batch is gathered while all are.
+        self._buffers: queue.SimpleQueue[NDArray[np.float32]] = queue.SimpleQueue()
+        for _ in range(session.depth + 1):
+            self._buffers.put(np.empty(shape, np.float32))
 
     def issue(self, ids: list[int], indices: list[int]) -> None:
         """Run every batch before returning."""
         try:
-            rows = np.array(indices, np.int64)
-            self._samples.check(rows)
-            size = self._session.batch_size
-            for start in range(0, len(ids), size):
-                self._batches.submit(ids[start : start + size], rows[start : start + size])
-            self._session.wait()
+            self._issue(ids, np.array(indices, np.int64))
         except BaseException as failure:  # noqa: BLE001  (ends the process, told)
             self._abort(failure)
+
+    def _issue(self, ids: list[int], rows: NDArray[np.int64]) -> None:
+        self._samples.check(rows)
+        labels = np.empty(len(ids), np.int64)
+        first_label = labels.ctypes.data
+        size = self._session.batch_size
+        # Starts of batches whose labels are there and whose queries are not yet answered.
+        done: collections.deque[int] = collections.deque()
+
+        def answer() -> None:
+            while done:
+                start = done.popleft()
+                complete(ids[start : start + size], first_label + _LABEL_BYTES * start)
+
+        pending = max(1, self._RESPONSES_AT_ONCE // size)
+        for start in range(0, len(ids), size):
+            batch_labels = labels[start : start + size]
+            buffer = self._buffers.get()
+            batch = self._samples.gather(rows[start : start + size], buffer)
+            self._session.submit(batch, self._on_done(batch_labels, buffer, done, start))
+            if len(done) >= pending:
+                answer()
+        self._session.wait()
+        answer()
+
+    def _on_done(
+        self,
+        labels: NDArray[np.int64],
+        buffer: NDArray[np.float32],
+        done: collections.deque[int],
+        start: int,
+    ) -> OnDone:
+        def on_done(logits: NDArray[np.float32] | None, error: BaseException | None) -> None:
+            try:
+                if logits is None:
+                    raise error or RuntimeError("the engine gave neither logits nor an error")
+                logits.argmax(axis=1, out=labels)
+                self._buffers.put(buffer)
+                done.append(start)
+            except BaseException as failure:  # noqa: BLE001  (ends the process, told)
+                self._abort(failure)
+
+        return on_done
 
     def flush(self) -> None:
         """Nothing waits."""
@@ -119,28 +172,17 @@ class OfflineSut:
 class StreamSut(OfflineSut):
     """SingleStream and MultiStream: a query that fits one batch is answered where it arrives."""
 
-    def issue(self, ids: list[int], indices: list[int]) -> None:
-        """Infer and answer before returning."""
-        if len(ids) > self._session.batch_size:
-            super().issue(ids, indices)
-            return
-        try:
-            if len(ids) == 1:
-                index = indices[0]
-                if not 0 <= index < self._samples.count:
-                    self._samples.check(np.array(indices, np.int64))
-                batch = self._samples.inputs[index : index + 1]
-            else:
-                rows = np.array(indices, np.int64)
-                self._samples.check(rows)
-                batch = self._samples.gather(rows, self._buffer)
-            complete(ids, self._session.infer(batch))
-        except BaseException as failure:  # noqa: BLE001  (ends the process, told)
-            self._abort(failure)
-
     def __init__(self, session: Session, samples: Samples, abort: Abort) -> None:
         super().__init__(session, samples, abort)
         self._buffer = np.empty((session.batch_size, *session.input_shape), np.float32)
+
+    def _issue(self, ids: list[int], rows: NDArray[np.int64]) -> None:
+        if len(ids) > self._session.batch_size:
+            super()._issue(ids, rows)
+            return
+        self._samples.check(rows)
+        batch = self._samples.gather(rows, self._buffer)
+        complete_logits(ids, self._session.infer(batch))
 
 
 class ServerSut:
