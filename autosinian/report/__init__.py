@@ -1,1 +1,2 @@
-"""Tables, plots and HTML from plain data; may import store and errors."""
+"""Tables, plots and HTML: what people look at. Reads the plain data of space, evaluate and search,
+and imports no room that measures."""
