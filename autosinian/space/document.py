@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from autosinian.errors import InputError
 from autosinian.space.rules import Constraint, Metric
@@ -100,6 +100,14 @@ class Document(_Strict):
     serving: ServingSpec = ServingSpec()
     measurement: MeasurementSpec = MeasurementSpec()
     trials: int = Field(100, ge=1)
+    _origin: tuple[str, str] | None = PrivateAttr(default=None)
+
+    def where(self, *location: str | int) -> str:
+        """`name:line: ` of an entry, to begin a message with; empty where it has no text."""
+        if self._origin is None:
+            return ""
+        text, name = self._origin
+        return f"{name}:{_line(yaml.compose(text, Loader=yaml.SafeLoader), location)}: "
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -133,6 +141,7 @@ def parse_document(text: str, name: str) -> Document:
         line = f":{mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise InputError(f"{name}{line}: not valid YAML: {problem}") from error
+    _refuse_repeated_keys(node, name)
     if not isinstance(value, dict):
         raise InputError(f"{name}: a search space must be a mapping with the key `supernet`")
     try:
@@ -146,12 +155,27 @@ def parse_document(text: str, name: str) -> Document:
                 reader(entry, tuple(document.scenarios))
             except InputError as error:
                 raise InputError(f"{name}:{_line(node, (field, index))}: {error}") from error
+    document._origin = (text, name)
     return document
 
 
-def locate(text: str, location: tuple[str | int, ...]) -> int:
-    """The 1-based line of an entry of a YAML text."""
-    return _line(yaml.compose(text, Loader=yaml.SafeLoader), location)
+def _refuse_repeated_keys(node: yaml.Node | None, name: str) -> None:
+    """YAML readers keep the last of two equal keys in silence."""
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise InputError(
+                        f"{name}:{line}: `{key.value}`: a key must be given once, but line "
+                        f"{seen[key.value]} has it too; remove one"
+                    )
+                seen[key.value] = line
+            _refuse_repeated_keys(value, name)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_repeated_keys(item, name)
 
 
 def _line(node: yaml.Node | None, location: tuple[str | int, ...]) -> int:

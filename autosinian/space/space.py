@@ -69,7 +69,7 @@ class Space:
         self._supernet = supernet
         self._tunables = tunables
         self._genes = {
-            name: _restrict(name, getattr(supernet.genes, gene), wanted)
+            name: self._restrict(name, getattr(supernet.genes, gene), wanted)
             for name, gene, wanted in (
                 ("depth", "d", document.architecture.depth),
                 ("kernel_size", "ks", document.architecture.kernel_size),
@@ -78,13 +78,39 @@ class Space:
             )
         }
         self.resolutions = self._resolve_resolutions()
-        for precision in document.quantization.precision:
+        for index, precision in enumerate(document.quantization.precision):
             if precision not in precisions:
                 raise InputError(
-                    f"precision must be one that `{document.engine}` runs natively on this machine "
-                    f"({', '.join(precisions)}), but the search space has `{precision}`"
+                    document.where("quantization", "precision", index)
+                    + f"precision must be one that `{document.engine}` runs natively on this "
+                    f"machine ({', '.join(precisions)}), but the search space has `{precision}`"
                 )
         self.dimensions: dict[str, Dimension] = {d.name: d for d in self._list_dimensions()}
+
+    def _restrict(
+        self, name: str, positions: tuple[tuple[Any, ...], ...], wanted: list[Any] | None
+    ) -> tuple[tuple[Any, ...], ...]:
+        if wanted is None:
+            return positions
+        if not positions:
+            raise InputError(
+                self.document.where("architecture", name)
+                + f"`architecture.{name}` is a gene this supernet does not have; remove it"
+            )
+        known = sorted({choice for choices in positions for choice in choices})
+        for index, value in enumerate(wanted):
+            if value not in known:
+                raise InputError(
+                    self.document.where("architecture", name, index)
+                    + f"`architecture.{name}` must be among {known} for this supernet, but got "
+                    f"{value!r}"
+                )
+        restricted = []
+        for choices in positions:
+            # A position with fewer choices (the last stage has depth 1 only) keeps its own.
+            kept = tuple(choice for choice in choices if choice in wanted)
+            restricted.append(kept or choices)
+        return tuple(restricted)
 
     def _resolve_resolutions(self) -> tuple[int, ...]:
         wanted = self.document.architecture.resolution
@@ -93,11 +119,12 @@ class Space:
             return known
         if not known:  # a hub supernet was trained for a range and names no list
             return tuple(sorted(set(wanted)))
-        for resolution in wanted:
+        for index, resolution in enumerate(wanted):
             if not known[0] <= resolution <= known[-1]:
                 raise InputError(
-                    f"resolution must be within what the supernet was trained for, {known[0]} to "
-                    f"{known[-1]}, but the search space has {resolution}"
+                    self.document.where("architecture", "resolution", index)
+                    + f"resolution must be within what the supernet was trained for, "
+                    f"{known[0]} to {known[-1]}, but the search space has {resolution}"
                 )
         return tuple(sorted(set(wanted)))
 
@@ -110,23 +137,30 @@ class Space:
         quantization = self.document.quantization
         found.append(Dimension("precision", tuple(dict.fromkeys(quantization.precision))))
         found.append(Dimension("calibration", tuple(dict.fromkeys(quantization.calibration))))
-        batch = read_dimension("batch_size", self.document.serving.batch_size)
-        if batch.choices and not all(isinstance(c, int) for c in batch.choices):
-            raise InputError(f"batch_size must be whole numbers, but got {list(batch.choices)}")
-        if min((int(c) for c in batch.choices), default=batch.low) < 1:
-            raise InputError("batch_size must be at least 1, but the range starts below it")
-        found.append(batch)
+        found.append(self._batch_dimension())
         found += self._engine_dimensions()
         return found
+
+    def _batch_dimension(self) -> Dimension:
+        where = self.document.where("serving", "batch_size")
+        batch = read_dimension("batch_size", self.document.serving.batch_size)
+        for choice in batch.choices:
+            if type(choice) is not int:
+                raise InputError(f"{where}batch_size must be whole numbers, but got {choice!r}")
+        lowest = min((int(c) for c in batch.choices), default=batch.low)
+        if lowest < 1:
+            raise InputError(f"{where}batch_size must be at least 1, but got {lowest}")
+        return batch
 
     def _engine_dimensions(self) -> list[Dimension]:
         declared = {tunable.name: tunable for tunable in self._tunables}
         found = []
         for name, values in (self.document.serving.__pydantic_extra__ or {}).items():
+            where = self.document.where("serving", name)
             if name not in declared:
                 raise InputError(
-                    f"`serving.{name}` is not a tunable of `{self.document.engine}`; it has "
-                    f"{', '.join(['batch_size', *declared])}"
+                    f"{where}`serving.{name}` is not a tunable of `{self.document.engine}`; "
+                    f"it has {', '.join(['batch_size', *declared])}"
                 )
             dimension = read_dimension(name, values)
             tunable = declared[name]
@@ -138,7 +172,8 @@ class Space:
                         else f"from {tunable.low} to {tunable.high}"
                     )
                     raise InputError(
-                        f"`serving.{name}` must be {allowed} on this machine, but got {value!r}"
+                        f"{where}`serving.{name}` must be {allowed} on this machine, but got "
+                        f"{value!r}"
                     )
             found.append(dimension)
         return found
@@ -253,29 +288,8 @@ class Space:
 
 def _tunable_holds(tunable: Tunes, value: Option) -> bool:
     if tunable.choices:
-        return value in tunable.choices
+        return any(value == c and type(value) is type(c) for c in tunable.choices)
     if isinstance(value, bool) or not isinstance(value, int):
         return False
     low, high = tunable.low, tunable.high
     return (low is None or value >= low) and (high is None or value <= high)
-
-
-def _restrict(
-    name: str, positions: tuple[tuple[Any, ...], ...], wanted: list[Any] | None
-) -> tuple[tuple[Any, ...], ...]:
-    if wanted is None:
-        return positions
-    if not positions:
-        raise InputError(f"`architecture.{name}` is a gene this supernet does not have; remove it")
-    known = sorted({choice for choices in positions for choice in choices})
-    for value in wanted:
-        if value not in known:
-            raise InputError(
-                f"`architecture.{name}` must be among {known} for this supernet, but got {value!r}"
-            )
-    restricted = []
-    for choices in positions:
-        # A position with fewer choices (the last stage has depth 1 only) keeps its own.
-        kept = tuple(choice for choice in choices if choice in wanted)
-        restricted.append(kept or choices)
-    return tuple(restricted)
