@@ -1,0 +1,179 @@
+"""From a study to the bundle of its best candidate: measure again, choose, write."""
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autosinian.errors import AutosinianError, InputError, TrialFailure
+from autosinian.export import bundle as files
+from autosinian.export.bundle import Bundle
+from autosinian.export.choose import choose
+from autosinian.export.contender import Contender, baseline_contender, contender, pick
+from autosinian.export.findings import Findings
+from autosinian.export.remeasure import Remeasured, remeasure
+from autosinian.export.runs import Limits, for_duration, perform, score
+from autosinian.export.validation import ROLE
+from autosinian.export.write import write_bundle
+from autosinian.measure.measurement import Job
+from autosinian.search.outcome import Outcome
+from autosinian.search.workbench import Workbench
+
+OnMessage = Callable[[str], None]
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured: the `top` best, `rounds` runs each of `seconds`, then one longer run of
+    `final_seconds` in each scenario."""
+
+    top: int = 3
+    rounds: int = 5
+    seconds: float = 2.0
+    final_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.top < 1 or self.rounds < 2 or not (self.seconds > 0 and self.final_seconds > 0):
+            raise InputError(
+                "`--top` must be at least 1, `--rounds` at least 2 (an interval needs two values) "
+                f"and run lengths above 0, but got {self.top}, {self.rounds}, {self.seconds} and "
+                f"{self.final_seconds}"
+            )
+
+
+class Exporter:
+    """Exports the best of one study."""
+
+    def __init__(self, outcome: Outcome, bench: Workbench, plan: Plan, tell: OnMessage) -> None:
+        self._outcome = outcome
+        self._bench = bench
+        self._plan = plan
+        self._tell = tell
+        spec = bench.document.measurement
+        self._limits = Limits(
+            max(spec.time_limit_s, 10 * plan.final_seconds), spec.memory_limit_mib << 20
+        )
+
+    def export(self, folder: Path, *, force: bool = False) -> Bundle:
+        """Measure and write the bundle to `folder`, whole or not at all.
+
+        Raises `InputError` for a target that exists, a study without a feasible trial and a disk
+        that is full; `AutosinianError` where nothing holds when measured again.
+        """
+        files.check_target(folder, force=force)
+        records = pick(self._outcome, self._plan.top)
+        evaluator = self._bench.evaluator
+        self._tell(f"making ready the best {len(records)} and the baseline")
+        baseline = baseline_contender(self._outcome, evaluator)
+        contenders = [contender(record, evaluator) for record in records]
+        try:
+            with tempfile.TemporaryDirectory(dir=self._bench.folder, prefix=".export.") as scratch:
+                found = self._measure(contenders, baseline, Path(scratch))
+                self._tell(f"writing the bundle to `{folder}`")
+                with files.writing(folder, force=force) as temporary:
+                    write_bundle(temporary, found, self._bench, self._outcome)
+        except OSError as error:
+            raise InputError(
+                f"`{self._bench.folder}` must take the logs of the export, but: "
+                f"{error.strerror or error}; free space and run the same command again"
+            ) from error
+        return files.open_bundle(folder)
+
+    def _measure(
+        self, contenders: Sequence[Contender], baseline: Contender, scratch: Path
+    ) -> Findings:
+        plan, scenarios = self._plan, tuple(self._bench.document.scenarios)
+        runs = plan.rounds * (len(contenders) + 1) * len(scenarios)
+        progress = _Progress(runs, self._tell)
+        entries = remeasure(
+            [baseline, *contenders],
+            lambda entry, scenario: self.job(entry, scenario, "PerformanceOnly"),
+            scenarios,
+            rounds=plan.rounds,
+            seconds=plan.seconds,
+            limits=self._limits,
+            folder=scratch / "rounds",
+            on_run=progress.step,
+        )
+        reference = entries[0]
+        if reference.failure:
+            raise AutosinianError(
+                f"the baseline must run when measured again, but {reference.failure}"
+            )
+        winner = self._choose(entries[1:], reference)
+        try:
+            return self._finish(winner, entries, scratch)
+        except TrialFailure as failure:
+            raise AutosinianError(
+                f"the chosen {winner.contender.name} must hold in its final runs, but {failure}; "
+                "run the same command again"
+            ) from failure
+
+    def _choose(self, entries: Sequence[Remeasured], reference: Remeasured) -> Remeasured:
+        known = self._outcome.reference | reference.means()
+        deciding, rules = self._outcome.deciding_metric, self._bench.document.rules
+        winner = choose(entries, deciding, rules, known, CONFIDENCE)
+        self._tell(f"chosen: {winner.contender.name}")
+        return winner
+
+    def _finish(self, winner: Remeasured, entries: Sequence[Remeasured], scratch: Path) -> Findings:
+        """Accuracy of winner and baseline on samples the search never saw, and the longer runs."""
+        plan, scenarios = self._plan, tuple(self._bench.document.scenarios)
+        scored = {}
+        for entry in (winner, entries[0]):
+            self._tell(f"final accuracy of {entry.contender.name}")
+            role = "accuracy" if entry is winner else "baseline-accuracy"
+            job = self.job(entry.contender, "Offline", "AccuracyOnly")
+            scored[role] = score(for_duration(job, plan.seconds, scratch / role), self._limits)
+        final = {}
+        for scenario in scenarios:
+            self._tell(f"final {scenario} run, {plan.final_seconds:g} s")
+            job = self.job(winner.contender, scenario, "PerformanceOnly")
+            final[scenario] = perform(
+                for_duration(job, plan.final_seconds, scratch / "performance" / scenario),
+                self._limits,
+                server_start=winner.means().get("Server.samples_per_second"),
+            )
+        return Findings(
+            winner=winner,
+            entries=tuple(entries),
+            accuracy=scored["accuracy"],
+            baseline_accuracy=scored["baseline-accuracy"],
+            final=final,
+            jobs={s: self.job(winner.contender, s, "PerformanceOnly") for s in scenarios},
+            limits=self._limits,
+            rounds=plan.rounds,
+            seconds=plan.seconds,
+            final_seconds=plan.final_seconds,
+            confidence=CONFIDENCE,
+            logs=scratch,
+        )
+
+    def job(self, entry: Contender, scenario: str, mode: str) -> Job:
+        """A contender's job on the validation samples: speed does not depend on which they are."""
+        evaluator = self._bench.evaluator
+        return evaluator.job(
+            entry.candidate, entry.engine_file, ROLE, scenario, mode, f"export-{entry.name}"
+        )
+
+
+class _Progress:
+    """Tells each run with the time left."""
+
+    def __init__(self, total: int, tell: OnMessage) -> None:
+        self._total = total
+        self._tell = tell
+        self._done = 0
+        self._start = time.monotonic()
+
+    def step(self, what: str) -> None:
+        """Before each run."""
+        left = ""
+        if self._done:
+            each = (time.monotonic() - self._start) / self._done
+            left = f", {each * (self._total - self._done):.0f} s left"
+        self._done += 1
+        self._tell(f"{what} (run {self._done} of {self._total}{left})")

@@ -1,0 +1,28 @@
+"""The state of the machine that figures were measured on."""
+
+import os
+import platform
+from typing import Any
+
+import psutil
+
+from autosinian.engine.processor import processor_name, usable_cores
+
+
+def machine_state() -> dict[str, Any]:
+    """Processor, cores, memory, clocks (MHz), temperatures (degrees Celsius), load: where told."""
+    clock = psutil.cpu_freq()
+    sensors = getattr(psutil, "sensors_temperatures", dict)()
+    return {
+        "processor": processor_name(),
+        "cores": usable_cores(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "system": platform.platform(),
+        "clock_mhz": round(clock.current, 1) if clock else None,
+        "temperature_celsius": {
+            name: max(entry.current for entry in entries)
+            for name, entries in sensors.items()
+            if entries
+        },
+        "load_average": [round(value, 2) for value in os.getloadavg()],
+    }

@@ -1,0 +1,66 @@
+"""Several candidates measured again in turn, so that what the machine does hits all alike."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autosinian.errors import TrialFailure
+from autosinian.export.contender import Contender
+from autosinian.export.runs import Limits, for_duration, perform, performance_metrics
+from autosinian.export.statistics import Interval, confidence_interval
+from autosinian.measure.measurement import Job
+
+OnRun = Callable[[str], None]
+
+
+@dataclass
+class Remeasured:
+    """A contender's figures, one a round, by metric; `failure` says why it is out, if it is."""
+
+    contender: Contender
+    values: dict[str, list[float]] = field(default_factory=dict)
+    failure: str = ""
+
+    def interval(self, metric: str, level: float) -> Interval:
+        """Confidence interval of a metric's mean over the rounds."""
+        return confidence_interval(self.values[metric], level)
+
+    def means(self) -> dict[str, float]:
+        """The mean of every metric over the rounds."""
+        return {name: sum(values) / len(values) for name, values in self.values.items()}
+
+
+def remeasure(
+    contenders: Sequence[Contender],
+    jobs: Callable[[Contender, str], Job],
+    scenarios: Sequence[str],
+    *,
+    rounds: int,
+    seconds: float,
+    limits: Limits,
+    folder: Path,
+    on_run: OnRun,
+) -> list[Remeasured]:
+    """Run every contender once a round, in an order that is reversed every other round.
+
+    Reversal cancels a drift of the machine's speed to first order. `jobs` gives a contender's job
+    of a scenario; logs go to `folder/<round>/<contender>/<scenario>`. A contender that fails once
+    is out and costs no more time.
+    """
+    found = [Remeasured(contender) for contender in contenders]
+    for number in range(1, rounds + 1):
+        for entry in found if number % 2 else reversed(found):
+            for scenario in scenarios:
+                if entry.failure:
+                    continue
+                name = entry.contender.name
+                on_run(f"round {number} of {rounds}: {name}, {scenario}")
+                place = folder / f"{number:02d}" / name / scenario
+                job = for_duration(jobs(entry.contender, scenario), seconds, place)
+                try:
+                    measured = perform(job, limits, server_start=entry.contender.server_start())
+                    for metric, value in performance_metrics(measured).items():
+                        entry.values.setdefault(metric, []).append(value)
+                except TrialFailure as failure:
+                    entry.failure = str(failure)
+    return found

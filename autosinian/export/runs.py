@@ -1,0 +1,90 @@
+"""One performance run of an engine file, alike while exporting and while verifying."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autosinian.errors import TrialFailure
+from autosinian.evaluate.evaluation import scenario_metrics
+from autosinian.evaluate.quiet import alone, working
+from autosinian.measure.measurement import Job, Measurement
+from autosinian.measure.process import run
+from autosinian.measure.server import find_server_qps
+
+# A Server figure costs a bisection; from a good start three runs bracket it.
+_SERVER_PROBES = 3
+_SERVER_HEADROOM = 2.0
+
+HIGHER_IS_BETTER = ("samples_per_second",)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one worker may take."""
+
+    time_s: float
+    memory_bytes: int
+
+
+def ranking_metric(scenario: str) -> str:
+    """The metric MLPerf inference ranks a scenario by, as `Offline.samples_per_second`."""
+    rate = scenario in ("Offline", "Server")
+    return f"{scenario}.{'samples_per_second' if rate else 'latency_ms'}"
+
+
+def is_maximized(metric: str) -> bool:
+    """Whether more is better of a performance metric's qualified name."""
+    return metric.rpartition(".")[2] in HIGHER_IS_BETTER
+
+
+def perform(job: Job, limits: Limits, *, server_start: float | None = None) -> Measurement:
+    """One performance run with the machine to itself; Server's is the best rate that holds.
+
+    `server_start` is the rate, in queries/s, that the Server bisection starts from. Raises
+    `TrialFailure` also where LoadGen says INVALID.
+    """
+    with alone():
+        if job.scenario == "Server":
+            start = server_start or 1.0
+            measured = find_server_qps(
+                job,
+                start * _SERVER_HEADROOM,
+                start,
+                time_limit_s=limits.time_s,
+                memory_limit_bytes=limits.memory_bytes,
+                max_probes=_SERVER_PROBES,
+            )
+        else:
+            measured = run(job, time_limit_s=limits.time_s, memory_limit_bytes=limits.memory_bytes)
+    if not measured.valid:
+        reason = measured.invalid_reason or "no reason given"
+        raise TrialFailure("performance", f"LoadGen says INVALID in {job.scenario}: {reason}")
+    return measured
+
+
+def score(job: Job, limits: Limits) -> Measurement:
+    """One AccuracyOnly run. Raises `TrialFailure` where it gives no accuracy."""
+    with working():
+        measured = run(job, time_limit_s=limits.time_s, memory_limit_bytes=limits.memory_bytes)
+    if measured.accuracy is None or not measured.valid:
+        raise TrialFailure("accuracy", measured.invalid_reason or "LoadGen gave no accuracy")
+    return measured
+
+
+def for_duration(job: Job, seconds: float, output_folder: Path) -> Job:
+    """`job` with another length and place for its logs."""
+    return replace(
+        job,
+        settings={**job.settings, "min_duration_ms": max(1, round(seconds * 1000))},
+        output_folder=str(output_folder),
+    )
+
+
+def performance_metrics(measured: Measurement) -> dict[str, float]:
+    """The metrics of one run by qualified name; Server's latency, which lies at its bound, apart.
+
+    Raises `TrialFailure` where the scenario's ranking metric is missing.
+    """
+    metrics = scenario_metrics(measured)
+    if ranking_metric(measured.scenario) not in metrics:
+        raise TrialFailure("performance", f"LoadGen gave no {ranking_metric(measured.scenario)}")
+    return metrics

@@ -1,0 +1,67 @@
+"""`config.json`: the engine settings in the schema of Alibaba's MLPerf v1.0 submission.
+
+One object for each system, by its id, beside `benchmark`, `default` and `scenario`; keys keep their
+names there (`gpu_batch_size`) on processors too, so that harnesses of that schema read them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from autosinian.measure.measurement import Measurement
+from autosinian.space.candidate import Candidate
+
+
+def system_id(device: str, units: int) -> str:
+    """`<device>x<units>` without spaces, as `A100-SXM4-40GBx1`; units are a processor's cores."""
+    return f"{'-'.join(device.replace('(R)', '').replace('(TM)', '').split())}x{units}"
+
+
+def system_config(
+    candidate: Candidate,
+    device: str,
+    units: int,
+    runs: Mapping[str, Measurement],
+    *,
+    scenario: str,
+    benchmark: str,
+    dataset: str,
+    performance_samples: int,
+) -> dict[str, Any]:
+    """The file's content. `runs` are the measured scenarios; `scenario` is the deciding one."""
+    engine = candidate.engine
+    options = dict(engine.options)
+    system: dict[str, Any] = {
+        "config_ver": {},
+        "engine": engine.engine,
+        "gpu_batch_size": engine.batch_size,
+        "gpu_inference_streams": options.pop("streams", 1),
+        "performance_sample_count": performance_samples,
+    }
+    rates = {name: run.samples_per_second for name, run in runs.items()}
+    if rates.get("Offline"):
+        system["gpu_offline_expected_qps"] = round(rates["Offline"] or 0.0, 1)
+    server = runs.get("Server")
+    if server is not None:
+        system["server_target_qps"] = server.target_qps or server.samples_per_second
+    single = runs.get("SingleStream")
+    if single is not None and "90.00" in single.latency_ns:
+        system["gpu_single_stream_expected_latency_ns"] = round(single.latency_ns["90.00"])
+    for name in ("deque_timeout_us", "use_deque_limit", "use_graphs", "gpu_copy_streams"):
+        if name in options:
+            system[name] = options.pop(name)
+    if options:
+        system["engine_options"] = options
+    resolution = candidate.subnet.resolution
+    return {
+        "benchmark": benchmark,
+        "default": {
+            "input_dtype": "fp32",
+            "input_format": "linear",
+            "map_path": f"data_maps/{dataset}/val_map.txt",
+            "precision": candidate.quantization.precision,
+            "tensor_path": f"${{PREPROCESSED_DATA_DIR}}/{dataset}/{resolution}/fp32_nchw",
+            "use_graphs": False,
+        },
+        "scenario": scenario,
+        system_id(device, units): system,
+    }
