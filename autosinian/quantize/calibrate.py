@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from autosinian.errors import InputError, TrialFailure
 from autosinian.quantize.histogram import Histogram
-from autosinian.quantize.onnx_file import load_onnx
+from autosinian.quantize.onnx_file import load_fp32
 from autosinian.quantize.placement import quantized_tensors
 from autosinian.quantize.ranges import LEVELS, Ranges
 from autosinian.quantize.threshold import METHODS, PERCENTILE, threshold
@@ -33,7 +33,7 @@ def collect_histograms(
     within `BATCH_BYTES`; the result does not depend on it. Raises `InputError` for no images or
     a wrong shape, `TrialFailure` where an activation is not finite.
     """
-    graph = load_onnx(model)
+    graph = load_fp32(model)
     names = quantized_tensors(graph.graph)
     _check_inputs(graph, inputs, model)
     session = _tapped_session(graph, names, model)

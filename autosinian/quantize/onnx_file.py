@@ -30,3 +30,12 @@ def load_onnx(path: Path) -> onnx.ModelProto:
 def check_onnx(path: Path) -> None:
     """Raise `InputError` unless `path` is a valid ONNX model."""
     load_onnx(path)
+
+
+def load_fp32(path: Path) -> onnx.ModelProto:
+    """`load_onnx` for a model that is to be quantized: one that already is raises `InputError`."""
+    model = load_onnx(path)
+    for node in model.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            raise InputError(f"{path} must be fp32, but is quantized already: give its fp32 source")
+    return model

@@ -13,7 +13,7 @@ from onnxruntime.quantization.calibrate import TensorData, TensorsData, save_ten
 from autosinian.content import atomic_file
 from autosinian.errors import InputError, TrialFailure
 from autosinian.quantize.lint import lint
-from autosinian.quantize.onnx_file import load_onnx
+from autosinian.quantize.onnx_file import load_fp32
 from autosinian.quantize.placement import QUANTIZED_OPERATORS, quantized_nodes, quantized_tensors
 from autosinian.quantize.ranges import LEVELS, Ranges
 
@@ -29,7 +29,7 @@ def quantize(model: Path, ranges: Ranges, output: Path) -> None:
     give equal bytes. Raises `InputError` where `ranges` lacks a tensor, `TrialFailure` where
     the result breaks a rule of `lint`.
     """
-    source = load_onnx(model)
+    source = load_fp32(model)
     names = quantized_tensors(source.graph)
     missing = [name for name in names if name not in ranges.scales]
     if missing:
@@ -37,6 +37,10 @@ def quantize(model: Path, ranges: Ranges, output: Path) -> None:
             f"ranges for {model} must cover every quantized tensor, but `{missing[0]}` and "
             f"{len(missing) - 1} more are missing: collect them on this very file"
         )
+    for name in names:
+        scale = ranges.scales[name]
+        if not (np.isfinite(scale) and scale > 0):
+            raise InputError(f"the scale of `{name}` must be above 0, but is {scale}")
     with tempfile.TemporaryDirectory() as folder, atomic_file(output) as temporary:
         range_file = Path(folder) / "ranges.json"
         _write_range_file(source.graph, ranges, range_file)

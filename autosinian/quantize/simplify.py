@@ -149,8 +149,9 @@ def _plain_average_pools(graph: onnx.GraphProto, shapes: dict[str, tuple[int | N
                 and kernel == values.get("strides")
                 and values.get("pads", [0, 0, 0, 0]) == [0, 0, 0, 0]
                 and len(sizes) == len(kernel)
-                and all(s is not None and s % k == 0 for s, k in zip(sizes, kernel, strict=True))
             ):
+                even = all(s and s % k == 0 for s, k in zip(sizes, kernel, strict=True))
+                # torch never counts what lies beyond the edge, whatever it writes here.
                 node.CopyFrom(
                     onnx.helper.make_node(
                         "AveragePool",
@@ -159,6 +160,8 @@ def _plain_average_pools(graph: onnx.GraphProto, shapes: dict[str, tuple[int | N
                         node.name,
                         kernel_shape=kernel,
                         strides=kernel,
+                        ceil_mode=int(not even and bool(values.get("ceil_mode", 0))),
+                        count_include_pad=0,
                     )
                 )
         kept.append(node)
