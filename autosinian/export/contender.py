@@ -8,7 +8,6 @@ from autosinian.evaluate.evaluator import Evaluator
 from autosinian.evaluate.quiet import working
 from autosinian.search.outcome import Outcome, Record
 from autosinian.space.candidate import Candidate
-from autosinian.space.rules import Constraint
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def _ready(
 
 
 def _misses(outcome: Outcome, record: Record) -> str:
-    rules: dict[str, Constraint] = {rule.text: rule for rule in outcome.document.rules}
+    rules = {rule.text: rule for rule in outcome.document.rules}
     known = {
         text: violation
         for text, violation in record.violations.items()

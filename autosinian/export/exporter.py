@@ -16,7 +16,7 @@ from autosinian.export.remeasure import Remeasured, remeasure
 from autosinian.export.runs import Limits, for_duration, perform, score
 from autosinian.export.validation import ROLE
 from autosinian.export.write import write_bundle
-from autosinian.measure.measurement import Job
+from autosinian.measure.measurement import Job, Measurement
 from autosinian.search.outcome import Outcome
 from autosinian.search.workbench import Workbench
 
@@ -122,13 +122,13 @@ class Exporter:
     def _finish(self, winner: Remeasured, entries: Sequence[Remeasured], scratch: Path) -> Findings:
         """Accuracy of winner and baseline on samples the search never saw, and the longer runs."""
         plan, scenarios = self._plan, tuple(self._bench.document.scenarios)
-        scored = {}
+        scored: dict[str, Measurement] = {}
         for entry in (winner, entries[0]):
             self._tell(f"final accuracy of {entry.contender.name}")
             role = "accuracy" if entry is winner else "baseline-accuracy"
             job = self.job(entry.contender, "Offline", "AccuracyOnly")
             scored[role] = score(for_duration(job, plan.seconds, scratch / role), self._limits)
-        final = {}
+        final: dict[str, Measurement] = {}
         for scenario in scenarios:
             self._tell(f"final {scenario} run, {plan.final_seconds:g} s")
             job = self.job(winner.contender, scenario, "PerformanceOnly")
@@ -143,7 +143,7 @@ class Exporter:
             accuracy=scored["accuracy"],
             baseline_accuracy=scored["baseline-accuracy"],
             final=final,
-            jobs={s: self.job(winner.contender, s, "PerformanceOnly") for s in scenarios},
+            jobs={str(s): self.job(winner.contender, s, "PerformanceOnly") for s in scenarios},
             limits=self._limits,
             rounds=plan.rounds,
             seconds=plan.seconds,

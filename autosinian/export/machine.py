@@ -12,7 +12,8 @@ from autosinian.engine.processor import processor_name, usable_cores
 def machine_state() -> dict[str, Any]:
     """Processor, cores, memory, clocks (MHz), temperatures (degrees Celsius), load: where told."""
     clock = psutil.cpu_freq()
-    sensors = getattr(psutil, "sensors_temperatures", dict)()
+    # Absent where the system has no sensors.
+    sensors: dict[str, Any] = getattr(psutil, "sensors_temperatures", dict)()
     return {
         "processor": processor_name(),
         "cores": usable_cores(),

@@ -24,8 +24,10 @@ def compare_logits(
     `InputError` where a file cannot be read.
     """
     # Heavy: only here is torch needed.
-    from autosinian.quantize import export_onnx, quantize, read_ranges
-    from autosinian.supernet import read_net
+    from autosinian.quantize.export import export_onnx
+    from autosinian.quantize.qdq import quantize
+    from autosinian.quantize.ranges import read_ranges
+    from autosinian.supernet.net_files import read_net
 
     module, resolution = read_net(bundle.folder)
     if resolution != candidate.subnet.resolution:

@@ -17,8 +17,8 @@ from autosinian.export.remake import compare_logits
 from autosinian.export.runs import Limits, for_duration, perform, performance_metrics, score
 from autosinian.export.statement import Statement
 from autosinian.export.validation import validation_arrays
-from autosinian.measure import BuildJob, build
-from autosinian.measure.measurement import Job
+from autosinian.measure.measurement import BuildJob, Job
+from autosinian.measure.process import build
 from autosinian.report.remeasurement import Check
 from autosinian.space.candidate import Candidate
 

@@ -14,7 +14,7 @@ from autosinian.report.html import write_report
 from autosinian.report.remeasurement import BundleDetails, Remeasurement
 from autosinian.search.outcome import Outcome
 from autosinian.search.workbench import Workbench
-from autosinian.supernet import write_net
+from autosinian.supernet.net_files import write_net
 
 # What the worker keeps beside LoadGen's logs and holds paths of this machine.
 _WORKER_FILES = ("_job.json", "_result.json", "_stderr.txt")
