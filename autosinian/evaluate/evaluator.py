@@ -14,10 +14,12 @@ from autosinian.evaluate.arrays import ArrayCache
 from autosinian.evaluate.evaluation import Evaluation, scenario_metrics
 from autosinian.evaluate.networks import Networks
 from autosinian.evaluate.quiet import alone, working
-from autosinian.measure import build, find_server_qps, run
-from autosinian.measure.measurement import Job, Measurement
+from autosinian.measure import BuildJob, Job, Measurement
+from autosinian.measure.process import build, run
+from autosinian.measure.server import find_server_qps
 from autosinian.space.candidate import Candidate
 from autosinian.space.document import MeasurementSpec
+from autosinian.space.rules import SCENARIOS
 from autosinian.store import Store
 
 OnStage = Callable[[str], None]
@@ -49,6 +51,7 @@ class Evaluator:
         self.folder = folder
         self._store = store
         self._versions = dict(engine.versions())
+        self._server_share: float | None = None
 
     def evaluate(
         self,
@@ -91,9 +94,15 @@ class Evaluator:
             return evaluation
         measurements = []
         measured_s = inference_s
-        for scenario in self.scenarios:
+        for scenario in sorted(self.scenarios, key=SCENARIOS.index):
             with stages.run(f"performance {scenario}", waiting=alone()):
-                measured = self.performance(candidate, engine_file, scenario, run_name)
+                measured = self.performance(
+                    candidate,
+                    engine_file,
+                    scenario,
+                    run_name,
+                    offline=metrics.get("Offline.samples_per_second"),
+                )
             measurements.append(measured)
             metrics |= scenario_metrics(measured)
             measured_s += measured.loadgen_s
@@ -114,12 +123,15 @@ class Evaluator:
         )
         path = self.folder / "engines" / f"{key}.engine"
         if not path.exists():
+            job = BuildJob(
+                engine=candidate.to_dict()["engine"],
+                model=str(model),
+                precision=candidate.quantization.precision,
+                engine_file=str(path),
+                log_folder=str(self.folder / "runs" / f"build-{key}"),
+            )
             build(
-                candidate.engine,
-                model,
-                candidate.quantization.precision,
-                path,
-                output_folder=self.folder / "runs" / f"build-{key}",
+                job,
                 time_limit_s=self.spec.time_limit_s,
                 memory_limit_bytes=self._memory_limit,
             )
@@ -148,18 +160,35 @@ class Evaluator:
         return measured.accuracy, measured.loadgen_s
 
     def performance(
-        self, candidate: Candidate, engine_file: Path, scenario: str, run_name: str
+        self,
+        candidate: Candidate,
+        engine_file: Path,
+        scenario: str,
+        run_name: str,
+        *,
+        offline: float | None = None,
     ) -> Measurement:
-        """One performance run; Server's is the best rate within the latency bound."""
+        """One performance run; Server's is the best rate within the latency bound.
+
+        `offline` is the engine's own rate in samples/s where it is known: no Server rate exceeds
+        it. The bisection starts from the share of it that the last candidate reached.
+        """
         job = self.job(candidate, engine_file, "search", scenario, "PerformanceOnly", run_name)
         if scenario != "Server":
             return self._run(job)
-        return find_server_qps(
+        if offline is None:
+            offline = self._run(replace(job, mode="RawLoop", scenario="Offline")).samples_per_second
+        assert offline is not None
+        measured = find_server_qps(
             job,
-            latency_ns=int(self.spec.server_latency_ms * 1e6),
+            offline,
+            self._server_share * offline if self._server_share else None,
             time_limit_s=self.spec.time_limit_s,
             memory_limit_bytes=self._memory_limit,
         )
+        if measured.valid and measured.target_qps:
+            self._server_share = min(1.0, measured.target_qps / offline)
+        return measured
 
     def job(
         self,
@@ -176,6 +205,8 @@ class Evaluator:
             "min_duration_ms": round(self.spec.min_duration_s * 1000),
             "min_query_count": 1 if scenario == "Offline" else self.spec.min_queries,
         }
+        if scenario == "Server":
+            settings["server_target_latency_ns"] = round(self.spec.server_latency_ms * 1e6)
         return Job(
             engine=candidate.to_dict()["engine"],
             engine_file=str(engine_file),

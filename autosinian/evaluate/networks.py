@@ -5,14 +5,12 @@ from pathlib import Path
 
 import torch
 
-from autosinian.content import content_key, write_json
+from autosinian.content import content_key
 from autosinian.evaluate.arrays import ArrayCache
-from autosinian.quantize import (
-    collect_ranges,
-    export_onnx,
-    quantize,
-    write_calibrator_cache,
-)
+from autosinian.quantize.calibrate import collect_ranges
+from autosinian.quantize.export import export_onnx
+from autosinian.quantize.qdq import quantize
+from autosinian.quantize.ranges import write_ranges
 from autosinian.space.candidate import Candidate, Subnet
 from autosinian.supernet import Cost, Supernet, cost, recalibrate_batch_norm
 
@@ -78,14 +76,10 @@ class Networks:
         source = self.model(float_candidate)
         inputs = self._arrays.get("calibration", candidate.subnet.resolution).open_inputs()
         ranges = collect_ranges(source, inputs, candidate.quantization.calibration)
-        write_calibrator_cache(self.calibrator_cache(candidate), ranges)
+        write_ranges(self.calibrator_cache(candidate), ranges)
         quantize(source, ranges, path)
         return path
 
     def calibrator_cache(self, candidate: Candidate) -> Path:
         """Where the ranges of an int8 candidate are kept, in TensorRT's form."""
         return self._folder / f"{self.key(candidate)}.calibrator.cache"
-
-    def record(self, candidate: Candidate, path: Path) -> None:
-        """Write the candidate as JSON, for people and for the dashboard."""
-        write_json(path, candidate.to_dict())

@@ -39,7 +39,7 @@ class GeneSpace:
         """The genes of a supernet as `ofa` lays them out."""
         deepest = max(config.d)
         if config.family == "resnet":
-            base = RESNET_BASE_DEPTHS
+            base: tuple[int, ...] = RESNET_BASE_DEPTHS
             sizes = [count + deepest for count in base]
             depths = ((min(config.d), deepest), *(config.d for _ in base))
             widths = tuple(tuple(range(len(config.w))) for _ in range(len(base) + 2))
