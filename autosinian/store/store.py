@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from autosinian.errors import InputError
 
@@ -84,18 +84,23 @@ class Store:
         arguments = {"timeout": 60} if url.startswith("sqlite") else {}
         try:
             self._engine = sa.create_engine(url, connect_args=arguments)
-            _metadata.create_all(self._engine, checkfirst=True)
+            try:
+                _metadata.create_all(self._engine)
+            except SQLAlchemyError:
+                # Another process may create a table between the check for it and its creation.
+                _metadata.create_all(self._engine)
         except (SQLAlchemyError, ImportError) as error:
-            # A second process may have created the tables between the check and the creation.
-            if not isinstance(error, OperationalError) or "already exists" not in str(error):
-                raise storage_error(url, error) from error
+            raise storage_error(url, error) from error
 
     @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
+    def _connection(self) -> Iterator[sa.Connection]:
+        """A transaction; any failure but a key that is there already is told as `InputError`."""
         try:
             with self._engine.begin() as connection:
                 yield connection
-        except OperationalError as error:
+        except IntegrityError:
+            raise
+        except SQLAlchemyError as error:
             raise storage_error(self.url, error) from error
 
     def claim(self, candidate: str, trial: int) -> bool:
@@ -110,7 +115,7 @@ class Store:
             "heartbeat": now,
         }
         try:
-            with self._writing() as connection:
+            with self._connection() as connection:
                 connection.execute(_claims.insert().values(**row, attempts=1))
             return True
         except IntegrityError:
@@ -119,12 +124,12 @@ class Store:
                 .where(self._is(candidate), _claims.c.state == "released")
                 .values(**row, attempts=_claims.c.attempts + 1)
             )
-            with self._writing() as connection:
+            with self._connection() as connection:
                 return connection.execute(retake).rowcount == 1
 
     def beat(self, candidate: str) -> None:
         """Say that the claim's owner is alive."""
-        with self._writing() as connection:
+        with self._connection() as connection:
             statement = _claims.update().where(self._is(candidate))
             connection.execute(statement.values(heartbeat=time.time()))
 
@@ -138,7 +143,7 @@ class Store:
 
     def forget(self, candidate: str) -> None:
         """Give a claim back as if it had never been taken: an interruption is no attempt."""
-        with self._writing() as connection:
+        with self._connection() as connection:
             statement = _claims.update().where(self._is(candidate))
             values = {"state": "released", "attempts": _claims.c.attempts - 1}
             connection.execute(statement.values(**values))
@@ -146,7 +151,7 @@ class Store:
     def claims(self) -> list[Claim]:
         """All claims of the study."""
         statement = sa.select(_claims).where(_claims.c.study == self.study)
-        with self._engine.connect() as connection:
+        with self._connection() as connection:
             rows = connection.execute(statement).mappings().all()
         return [Claim(**{k: v for k, v in row.items() if k != "study"}) for row in rows]
 
@@ -175,20 +180,20 @@ class Store:
             )
             .values(state="released")
         )
-        with self._writing() as connection:
+        with self._connection() as connection:
             return connection.execute(statement).rowcount == 1
 
     def recall(self, kind: str, key: str) -> Any | None:
         """The fact of this key, or None."""
         statement = sa.select(_facts.c.value).where(_facts.c.kind == kind, _facts.c.key == key)
-        with self._engine.connect() as connection:
+        with self._connection() as connection:
             return connection.execute(statement).scalar_one_or_none()
 
     def remember(self, kind: str, key: str, value: Mapping[str, Any]) -> None:
         """Keep a fact; the first one of a key stays."""
         row = {"kind": kind, "key": key, "value": dict(value), "created": time.time()}
         try:
-            with self._writing() as connection:
+            with self._connection() as connection:
                 connection.execute(_facts.insert().values(**row))
         except IntegrityError:
             return
@@ -198,7 +203,7 @@ class Store:
         self._engine.dispose()
 
     def _set_state(self, candidate: str, state: str) -> None:
-        with self._writing() as connection:
+        with self._connection() as connection:
             statement = _claims.update().where(self._is(candidate))
             connection.execute(statement.values(state=state))
 
