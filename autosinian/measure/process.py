@@ -21,6 +21,7 @@ from autosinian.measure.measurement import BuildJob, BuildResult, Job, Measureme
 
 # Often enough to stop a leak, seldom enough not to disturb a measurement on few cores.
 _LOOK_EVERY_S = 0.2
+_SECOND_ESTIMATE = 1.3
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,40 @@ def run(
     Must be called from a thread that lives until it returns: the kernel kills the worker when
     that thread ends.
     """
+    measurement = _run_once(job, time_limit_s, memory_limit_bytes, python)
+    again = _with_more_queries(job, measurement)
+    if again is None:
+        return measurement
+    second = _run_once(again, time_limit_s, memory_limit_bytes, python)
+    return replace(second, worker_s=measurement.worker_s + second.worker_s)
+
+
+def _run_once(
+    job: Job, time_limit_s: float, memory_limit_bytes: int, python: Sequence[str] | None
+) -> Measurement:
     result, ended = _work("run", job, time_limit_s, memory_limit_bytes, python)
     measurement = Measurement.from_dict(result)
     peak = max(measurement.peak_memory_bytes, ended.peak_memory_bytes)
     return replace(measurement, worker_s=ended.worker_s, peak_memory_bytes=peak)
+
+
+def _with_more_queries(job: Job, measurement: Measurement) -> Job | None:
+    """The job again where an Offline run was invalid only because our estimate was too low.
+
+    Something else kept the processor busy during the worker's warm-up, so that LoadGen made too
+    few queries to fill `min_duration_ms`. What the job or its files set is never overruled.
+    """
+    name = "offline_expected_qps"
+    ours = job.scenario == "Offline" and not (
+        name in job.settings or job.user_conf or job.mlperf_conf or job.audit_conf
+    )
+    if measurement.valid or not ours or measurement.samples_per_second is None:
+        return None
+    if not measurement.invalid_reason.startswith("Increase expected QPS"):
+        return None
+    return replace(
+        job, settings={**job.settings, name: _SECOND_ESTIMATE * measurement.samples_per_second}
+    )
 
 
 def build(
