@@ -28,6 +28,12 @@ def title(name: str) -> str:
     return f"{metric.scenario} {words.get(metric.name, metric.name)}".strip()
 
 
+def label(name: str) -> str:
+    """`title` with the unit where it does not end in it: `accuracy (%)`, `Offline samples/s`."""
+    words = title(name)
+    return words if words.endswith(unit(name)) else f"{words} ({unit(name)})"
+
+
 def number(name: str, value: float) -> str:
     """`value` as people write it, without the unit; accuracy in percent."""
     figure = read_metric(name).name
@@ -50,6 +56,12 @@ def comparison(name: str, value: float, reference: float | None) -> str:
     if read_metric(name).name == "accuracy":
         return points(value - reference)
     return times(value / reference) if reference > 0 else ""
+
+
+def cell(name: str, value: float, reference: float | None) -> str:
+    """A table's cell: the number and, in brackets, what it is to the baseline's."""
+    beside = comparison(name, value, reference).removesuffix(" points")
+    return f"{number(name, value)} ({beside})" if beside else number(name, value)
 
 
 def points(difference: float) -> str:

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from autosinian.report.figures import comparison, duration, number, title, unit
+from autosinian.report.figures import cell, duration, label
 from autosinian.report.words import figure_words, short_words
 
 if TYPE_CHECKING:
@@ -166,8 +166,15 @@ def front_table(
     In brackets what the figure is to the baseline's; accuracies in percentage points.
     """
     shown = _spread(front, rows, best)
-    header = ["trial", *(f"{title(name)} {_own_unit(name)}".strip() for name in outcome.objectives)]
-    lines = [[f"{'best ' if r is best else ''}{r.number}", *_cells(r, outcome)] for r in shown]
+    names = outcome.objectives
+    header = ["trial", *map(label, names)]
+    lines = [
+        [
+            f"{'best ' if r is best else ''}{r.number}",
+            *(cell(name, r.metrics[name], outcome.reference.get(name)) for name in names),
+        ]
+        for r in shown
+    ]
     table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
     for index, name in enumerate(header):
         # Only the candidate's words may be cut on a narrow terminal.
@@ -197,21 +204,6 @@ def record_line(record: "Record", outcome: "Outcome", best: "Record | None") -> 
     if record.candidate is not None:
         line += f"; {short_words(record.candidate)}"
     return f"{line}; {duration(record.duration_s)}"
-
-
-def _cells(record: "Record", outcome: "Outcome") -> list[str]:
-    """Each objective with, in brackets, the difference or ratio to the baseline."""
-    cells = []
-    for name in outcome.objectives:
-        value = record.metrics[name]
-        beside = comparison(name, value, outcome.reference.get(name)).removesuffix(" points")
-        cells.append(f"{number(name, value)} ({beside})" if beside else number(name, value))
-    return cells
-
-
-def _own_unit(name: str) -> str:
-    """The unit where the title does not say it."""
-    return "" if unit(name) in title(name) else unit(name)
 
 
 def _figures(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from autosinian.report.constraints import bindings
-from autosinian.report.figures import amount, comparison, duration, title
+from autosinian.report.figures import cell, comparison, duration, label, number
 from autosinian.report.words import candidate_words, describe_outcome
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def trial_note(
         parts[-1] += f": {plain(record.reason[:REASON_LIMIT])}"
     if record.metrics:
         rows: list[tuple[Any, ...]] = [
-            (title(name), amount(name, value), *_beside(name, value, reference))
+            (label(name), number(name, value), *_beside(name, value, reference))
             for name, value in record.metrics.items()
         ]
         parts.append(_table(("figure", "this trial", "baseline", "against it"), rows))
@@ -69,11 +69,11 @@ def study_note(outcome: "Outcome") -> str:
     front = outcome.front
     if front:
         names = outcome.objectives
-        header = ("trial", *(title(n) for n in names), "candidate")
+        header = ("trial", *map(label, names), "candidate")
         rows: list[tuple[Any, ...]] = [
             (
                 f"**{r.number} best**" if r is outcome.best else r.number,
-                *(_cell(n, r.metrics[n], outcome.reference) for n in names),
+                *(cell(n, r.metrics[n], outcome.reference.get(n)) for n in names),
                 plain(candidate_words(r.candidate)) if r.candidate else "",
             )
             for r in front[:FRONT_ROWS]
@@ -91,12 +91,7 @@ def study_note(outcome: "Outcome") -> str:
 def _beside(name: str, value: float, reference: Mapping[str, float]) -> tuple[str, str]:
     if name not in reference:
         return "", ""
-    return amount(name, reference[name]), comparison(name, value, reference[name])
-
-
-def _cell(name: str, value: float, reference: Mapping[str, float]) -> str:
-    beside = comparison(name, value, reference.get(name))
-    return f"{amount(name, value)} ({beside})" if beside else amount(name, value)
+    return number(name, reference[name]), comparison(name, value, reference[name])
 
 
 def _table(header: tuple[str, ...], rows: list[tuple[Any, ...]], *, escaped: bool = False) -> str:

@@ -3,7 +3,7 @@
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
-from autosinian.report.figures import amount, comparison, read_metric, title, unit
+from autosinian.report.figures import amount, comparison, label, read_metric, title
 from autosinian.report.words import candidate_words
 
 if TYPE_CHECKING:
@@ -245,8 +245,7 @@ def _bounds(outcome: "Outcome", axes: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def _axis(name: str, values: list[float]) -> dict[str, Any]:
-    words = title(name) if title(name).endswith(unit(name)) else f"{title(name)} ({unit(name)})"
-    axis = {**_axis_style(), "title": {"text": escape(words)}}
+    axis = {**_axis_style(), "title": {"text": escape(label(name))}}
     if values and min(values) > 0 and max(values) / min(values) >= LOGARITHMIC_FROM:
         # Minor digits: without them a span of one or two decades has hardly a number.
         axis |= {"type": "log", "dtick": "D2"}
@@ -264,6 +263,7 @@ def _layout() -> dict[str, Any]:
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"color": "#808080", "family": "system-ui, sans-serif"},
         "margin": {"l": 60, "r": 16, "t": 16, "b": 48},
-        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        "legend": {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#9ca3af", "activecolor": "#3b82f6"},
         "hoverlabel": {"align": "left"},
     }

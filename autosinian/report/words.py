@@ -127,7 +127,7 @@ def describe_outcome(outcome: "Outcome") -> str:
 
 def figure_words(name: str, value: float, reference: float | None = None) -> str:
     """`accuracy 91.20 % (-0.42 points)`, `5,210 samples/s (4.21x)`."""
-    label = "" if title(name).endswith(unit(name)) else f"{title(name)} "
+    prefix = "" if title(name).endswith(unit(name)) else f"{title(name)} "
     beside = comparison(name, value, reference)
-    words = f"{label}{amount(name, value)}"
+    words = f"{prefix}{amount(name, value)}"
     return f"{words} ({beside})" if beside else words
