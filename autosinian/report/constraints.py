@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from autosinian.report.figures import amount
+from autosinian.report.figures import amount, points
 
 if TYPE_CHECKING:
     from autosinian.search.outcome import Outcome, Record
@@ -15,7 +15,7 @@ class Binding:
     """One constraint. `bound` and `best` are text with units, empty where there are none.
 
     `refused` counts trials that missed it, `alone` those that missed nothing else. `slack` is how
-    far the best is from the bound as a share of the bound; None without a best or a bound.
+    far the best is from the bound: accuracy in points, all else in percent of the bound.
     """
 
     text: str
@@ -23,7 +23,7 @@ class Binding:
     refused: int
     alone: int
     best: str
-    slack: float | None
+    slack: str
 
 
 def bindings(outcome: "Outcome") -> list[Binding]:
@@ -42,25 +42,19 @@ def bindings(outcome: "Outcome") -> list[Binding]:
     for name in names:
         refused = [texts for texts in missed.values() if name in texts]
         rule = rules.get(name)
-        bound = shown = ""
-        slack = None
+        bound = shown = slack = ""
         if rule is not None and (rule.factor == 0 or str(rule.metric) in outcome.reference):
             metric = str(rule.metric)
             sense = "\u2265" if rule.at_least else "\u2264"
             bound = f"{sense} {amount(metric, rule.bound(outcome.reference))}"
             if best is not None and metric in best.metrics:
                 shown = amount(metric, best.metrics[metric])
-                slack = -rule.violation(best.metrics[metric], outcome.reference)
+                slack = _slack(rule, best.metrics[metric], outcome.reference)
+        if rule is None and not refused:
+            continue  # whether it ran and was valid: of interest only where it was not
         alone = sum(len(texts) == 1 for texts in refused)
         found.append(Binding(name, bound, len(refused), alone, shown, slack))
     return sorted(found, key=lambda binding: -binding.refused)
-
-
-def slack_words(binding: Binding) -> str:
-    """The best's distance to the bound in percent of it."""
-    if binding.slack is None:
-        return ""
-    return f"{100 * binding.slack:.2f} % of the bound"
 
 
 def _missed(record: "Record", rules: dict[str, "Constraint"]) -> list[str]:
@@ -71,3 +65,10 @@ def _missed(record: "Record", rules: dict[str, "Constraint"]) -> list[str]:
         if violation > 0 and measured:
             missed.append(name)
     return missed
+
+
+def _slack(rule: "Constraint", value: float, reference: dict[str, float]) -> str:
+    if rule.metric.name == "accuracy":
+        distance = value - rule.bound(reference)
+        return points(distance if rule.at_least else -distance)
+    return f"{-100 * rule.violation(value, reference):.2f} %"

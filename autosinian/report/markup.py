@@ -78,7 +78,9 @@ def table(header: Sequence[str], rows: Iterable[Row], *, sortable: bool = False)
             sort_key = key if sortable else None
             written.append(element("td", cell.shown, class_=style, data_key=sort_key))
         lines.append(element("tr", *written, class_=row.style or None))
-    inner = element("thead", element("tr", *heads)), element("tbody", *lines)
+    inner = [element("tbody", *lines)]
+    if any(header):
+        inner.insert(0, element("thead", element("tr", *heads)))
     whole = element("table", *inner, class_="sortable" if sortable else None)
     return element("div", whole, class_="scroll")
 

@@ -14,7 +14,7 @@ Figure = dict[str, Any]
 
 # Told apart by shape as well as by colour, and readable on white and on near-black.
 FEASIBLE = {"color": "#3b82f6", "symbol": "circle", "size": 8}
-INFEASIBLE = {"color": "#9ca3af", "symbol": "x-thin-open", "size": 7}
+INFEASIBLE = {"color": "#8b95a1", "symbol": "x-thin-open", "size": 7, "line": {"width": 1.5}}
 BASELINE = {"color": "#d97706", "symbol": "diamond", "size": 13}
 BEST = {"color": "#16a34a", "symbol": "star", "size": 17}
 FRONT = {"color": "#3b82f6", "width": 2}

@@ -73,7 +73,7 @@ def constraints_section(outcome: "Outcome") -> Markup:
                 Cell(str(b.refused), b.refused),
                 Cell(str(b.alone), b.alone),
                 b.best,
-                "" if b.slack is None else f"{100 * b.slack:.2f} %",
+                b.slack,
             ]
         )
         for b in found
@@ -81,8 +81,8 @@ def constraints_section(outcome: "Outcome") -> Markup:
     header = ["constraint", "bound", "trials refused", "by it alone", "the best has", "slack"]
     note = element(
         "p",
-        "Slack is the best's distance to the bound, in percent of the bound: near zero, the "
-        "constraint holds the best back.",
+        "Slack is the best's distance to the bound, in percent of the bound (accuracy: in points). "
+        "Near zero, the constraint holds the best back.",
         class_="faint",
     )
     return join([table(header, rows), note])
@@ -98,7 +98,9 @@ def failures_section(outcome: "Outcome") -> Markup:
         named = ", ".join(map(str, group.trials[:TRIALS_NAMED]))
         more = " …" if len(group.trials) > TRIALS_NAMED else ""
         count = Cell(str(len(group.trials)), len(group.trials))
-        rows.append(Row([count, Cell(group.example, style="words"), f"{named}{more}"]))
+        rows.append(
+            Row([count, Cell(group.example, style="words"), Cell(f"{named}{more}", style="wrap")])
+        )
     note = element("p", "Reasons that differ only in numbers are one line.", class_="faint")
     return join([table(["trials", "reason (of the first)", "which"], rows), note])
 
@@ -200,7 +202,7 @@ def _remeasured(entry: Remeasurement, records: dict[int, "Record"], outcome: "Ou
             f"{name} exported" if entry.chosen else name,
             Cell(number(entry.metric, entry.mean), entry.mean),
             f"{number(entry.metric, entry.low)} to {amount(entry.metric, entry.high)}",
-            runs,
+            Cell(runs, style="wrap"),
             "" if entry.accuracy is None else number("accuracy", entry.accuracy),
             Cell(words, style="words"),
         ],
