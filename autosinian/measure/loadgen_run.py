@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import mlperf_loadgen
 import numpy as np
@@ -99,7 +100,22 @@ def _raw(run: _Run) -> Measurement:
     )
 
 
-def _warm_up(run: _Run, settings: object) -> None:
+def _keep_within_samples(run: _Run, settings: Any) -> None:
+    """Let LoadGen keep no more samples loaded than there are.
+
+    mlperf.conf asks for 1,024; with fewer samples LoadGen reads beyond its list of them and dies.
+    """
+    name = "performance_sample_count_override"
+    if settings.performance_sample_count_override > run.samples.count:
+        if name in run.job.settings:
+            raise InputError(
+                f"{name} must be at most the number of samples ({run.samples.count}), "
+                f"got {run.job.settings[name]}"
+            )
+        settings.performance_sample_count_override = run.samples.count
+
+
+def _warm_up(run: _Run, settings: Any) -> None:
     """Run the engine a moment, and tell LoadGen the speed where the job does not.
 
     LoadGen makes its queries in advance: Offline from `offline_expected_qps`, the streams from the
@@ -116,7 +132,7 @@ def _warm_up(run: _Run, settings: object) -> None:
         raw_loop(run.session, batches, seconds)
         return
     multi = run.job.scenario == "MultiStream"
-    samples = int(settings.multi_stream_samples_per_query) if multi else 1  # type: ignore[attr-defined]
+    samples = int(settings.multi_stream_samples_per_query) if multi else 1
     size = min(samples, run.session.batch_size)
     shortest = latency_s(run.session, batches[0][:size]) * -(-samples // size)
     # Half: running out of queries makes a run invalid, too many cost next to nothing.
@@ -135,7 +151,7 @@ def _warm_up_sizes(session: Session, batch: NDArray[np.float32], seconds: float)
             return
 
 
-def _estimate(job: Job, settings: object, name: str, value: float) -> None:
+def _estimate(job: Job, settings: Any, name: str, value: float) -> None:
     """Set what neither the job nor its files have set."""
     untouched = getattr(settings, name) == getattr(built_in_settings(job), name)
     if untouched and name not in job.settings:
@@ -157,11 +173,12 @@ def _sut(run: _Run) -> Sut:
     return StreamSut(run.session, run.samples, run.abort)
 
 
-def _loadgen(run: _Run, settings: object) -> Measurement:
+def _loadgen(run: _Run, settings: Any) -> Measurement:
     job = run.job
     folder = Path(job.output_folder)
     folder.mkdir(parents=True, exist_ok=True)
     output, audit = log_settings(job), audit_config(job)
+    _keep_within_samples(run, settings)
     _warm_up(run, settings)
     sut = _sut(run)
 

@@ -78,9 +78,7 @@ def read_verdict(detail_log: Path, scenario: str) -> Verdict:
     # LoadGen writes 0 where it has too few queries for an estimate.
     early = values.get(stopping.get(scenario, ""), 0)
     valid = values.get("result_validity") == "VALID"
-    reason = "" if valid else str(values.get("result_invalid_reason", "")).strip()
-    if not valid and not reason:
-        reason = "; ".join(errors) or "the log has no verdict"
+    reason = "" if valid else _invalid_reason(values, errors)
     return Verdict(
         valid=valid,
         invalid_reason=reason,
@@ -90,6 +88,16 @@ def read_verdict(detail_log: Path, scenario: str) -> Verdict:
         target_qps=values.get("effective_target_qps") if scenario == "Server" else None,
         errors=tuple(errors),
     )
+
+
+def _invalid_reason(values: dict[str, Any], errors: list[str]) -> str:
+    """LoadGen's reasons in one line; it gives none where only early stopping is not satisfied."""
+    reasons = [str(values.get("result_invalid_reason", "")).strip()]
+    if values.get("early_stopping_met") is False:
+        reasons.append(str(values.get("early_stopping_result", "")).strip())
+    reasons += errors
+    told = "; ".join(" ".join(reason.split()) for reason in reasons if reason)
+    return told or ("LoadGen gives no reason" if "result_validity" in values else "no verdict")
 
 
 def read_labels(accuracy_log: Path, count: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -1,0 +1,88 @@
+"""Real engines that misbehave on purpose; workers load them by `module:Class`."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosinian.engine.openvino import OpenVinoEngine
+from autosinian.engine.openvino_session import OpenVinoSession
+from autosinian.engine.protocol import OnDone
+from autosinian.space.candidate import EngineConfig
+
+
+class _Wrapped(OpenVinoEngine):
+    """OpenVINO, under this class's name in jobs."""
+
+    def open(self, engine_file: Path, config: EngineConfig) -> OpenVinoSession:
+        self.misbehave(engine_file)
+        return super().open(
+            engine_file, EngineConfig.make("openvino", config.batch_size, **dict(config.options))
+        )
+
+    def misbehave(self, engine_file: Path) -> None:
+        raise NotImplementedError
+
+
+class AbortingEngine(_Wrapped):
+    def misbehave(self, engine_file: Path) -> None:
+        print("about to abort", file=sys.stderr, flush=True)
+        os.abort()
+
+
+class ExitingEngine(_Wrapped):
+    def misbehave(self, engine_file: Path) -> None:
+        print("about to exit", file=sys.stderr, flush=True)
+        os._exit(7)
+
+
+class HangingEngine(_Wrapped):
+    """Hangs with a child process; leaves both ids in a file beside the engine file."""
+
+    def misbehave(self, engine_file: Path) -> None:
+        child = os.fork()
+        if child:
+            ids = engine_file.with_suffix(".ids")
+            ids.with_suffix(".part").write_text(f"{os.getpid()} {child}")
+            ids.with_suffix(".part").replace(ids)
+        time.sleep(600)
+
+
+class HungryEngine(_Wrapped):
+    def misbehave(self, engine_file: Path) -> None:
+        kept = []
+        while True:
+            kept.append(np.ones(4 << 20, np.float64))
+            time.sleep(0.01)
+
+
+class _RaisingSession(OpenVinoSession):
+    """Fails in the middle of a run, from within LoadGen's callback."""
+
+    calls = 0
+
+    def infer(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        self._count()
+        return super().infer(inputs)
+
+    def submit(self, inputs: NDArray[np.float32], on_done: OnDone) -> None:
+        self._count()
+        super().submit(inputs, on_done)
+
+    def _count(self) -> None:
+        self.calls += 1
+        if self.calls > 300:
+            raise RuntimeError("the engine broke down")
+
+
+class RaisingEngine(_Wrapped):
+    def misbehave(self, engine_file: Path) -> None:
+        """Only later."""
+
+    def open(self, engine_file: Path, config: EngineConfig) -> OpenVinoSession:
+        session = super().open(engine_file, config)
+        session.__class__ = _RaisingSession
+        return session
