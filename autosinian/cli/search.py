@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     from autosinian.search.workbench import open_workbench, read_space
 
     document = read_space(arguments.space)
-    with LiveView() as view:
+    with LiveView(name) as view:
         view.message("opening the supernet, the data and the engine")
         from autosinian.search.run import Limits, Search
         from autosinian.search.storage import open_storage, storage_url

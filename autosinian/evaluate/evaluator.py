@@ -72,6 +72,7 @@ class Evaluator:
         if refuse(metrics):
             return Evaluation(metrics, complete=False, stage_s=stages.seconds)
         with stages.run("quantize"):
+            self.networks.write_config(candidate.subnet, self.folder / "runs" / run_name)
             model = self.networks.model(candidate)
         with stages.run("build"):
             engine_file = self.build(candidate, model)

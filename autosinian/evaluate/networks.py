@@ -12,7 +12,7 @@ from autosinian.quantize.export import export_onnx
 from autosinian.quantize.qdq import quantize
 from autosinian.quantize.ranges import write_ranges
 from autosinian.space.candidate import Candidate, Subnet
-from autosinian.supernet import Cost, Supernet, cost, recalibrate_batch_norm
+from autosinian.supernet import Cost, Supernet, cost, recalibrate_batch_norm, write_config
 
 PREPARED_BY = ("torch", "onnx", "onnxruntime")
 
@@ -42,6 +42,10 @@ class Networks:
             recalibrate_batch_norm(module, images)
             self._last = (subnet, module)
         return self._last[1]
+
+    def write_config(self, subnet: Subnet, folder: Path) -> None:
+        """Write the subnet's `net.config`."""
+        write_config(folder, self._supernet.extract(subnet), subnet.resolution)
 
     def data_keys(self, candidate: Candidate) -> dict[str, str]:
         """Content keys of the samples that shape the network, by role."""

@@ -6,7 +6,7 @@ from autosinian.supernet.cost import Cost, cost
 from autosinian.supernet.families import FAMILIES, SupernetConfig
 from autosinian.supernet.genes import GeneSpace
 from autosinian.supernet.hub import HUB
-from autosinian.supernet.net_files import load_weights, read_net, write_net
+from autosinian.supernet.net_files import load_weights, read_net, write_config, write_net
 from autosinian.supernet.supernet import FORMAT, InputRule, Supernet, is_local, open_supernet
 
 __all__ = [
@@ -24,5 +24,6 @@ __all__ = [
     "open_supernet",
     "read_net",
     "recalibrate_batch_norm",
+    "write_config",
     "write_net",
 ]

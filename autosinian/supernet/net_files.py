@@ -26,10 +26,15 @@ def write_net(folder: Path, module: "torch.nn.Module", resolution: int) -> None:
     """Write `net.config` (JSON, with `image_size`) and `init` (`{"state_dict": ...}`)."""
     import torch
 
-    config: Any = module.config
-    write_json(folder / CONFIG, {**config, IMAGE_SIZE: resolution})
+    write_config(folder, module, resolution)
     with atomic_file(folder / INIT) as temporary:
         torch.save({"state_dict": module.state_dict()}, temporary)
+
+
+def write_config(folder: Path, module: "torch.nn.Module", resolution: int) -> None:
+    """Write `net.config` alone."""
+    config: Any = module.config
+    write_json(folder / CONFIG, {**config, IMAGE_SIZE: resolution})
 
 
 def read_net(folder: Path, *, weights: bool = True) -> tuple["torch.nn.Module", int | None]:
