@@ -11,7 +11,7 @@ from onnx import numpy_helper
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     """Give an equal model, changed in place, in fewer and more usual nodes.
 
-    Constants become initializers; OFA's two means over width and height become one
+    Constants become initializers, each layer with its own; OFA's two means over width and height become one
     GlobalAveragePool; the shape arithmetic of `x.view(x.size(0), -1)` becomes Flatten; average
     pooling by 1 disappears, and one that divides its input evenly loses `ceil_mode`; folded
     weights are named after their layer.
@@ -70,16 +70,25 @@ def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int | None, ...]]:
 
 
 def _lift_constants(graph: onnx.GraphProto) -> None:
+    """Constant nodes, and the Identity nodes through which torch shares equal weights."""
+    tensors = {item.name: item for item in graph.initializer}
     kept = []
     for node in graph.node:
-        if node.op_type != "Constant":
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            value = node.attribute[0].t
+        elif node.op_type == "Identity" and node.input[0] in tensors:
+            value = tensors[node.input[0]]
+        else:
             kept.append(node)
             continue
         tensor = onnx.TensorProto()
-        tensor.CopyFrom(node.attribute[0].t)
+        tensor.CopyFrom(value)
         tensor.name = node.output[0]
-        graph.initializer.append(tensor)
+        tensors[tensor.name] = tensor
     replace_nodes(graph, kept)
+    constants = list(tensors.values())
+    del graph.initializer[:]
+    graph.initializer.extend(constants)
 
 
 def _merge_means(graph: onnx.GraphProto) -> None:

@@ -64,3 +64,19 @@ def test_folded_weights_are_named_after_their_layer(tmp_path: Path) -> None:
     module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4)).eval()
     model = _exported(module, 8, tmp_path / "model.onnx")
     assert {item.name for item in model.graph.initializer} == {"0.weight", "0.bias"}
+
+
+def test_layers_with_equal_weights_have_each_their_own(tmp_path: Path) -> None:
+    layers = [torch.nn.Conv2d(3, 3, 1) for _ in range(3)]
+    for layer in layers:
+        layer.load_state_dict(layers[0].state_dict())
+    model = _exported(torch.nn.Sequential(*layers), 8, tmp_path / "model.onnx")
+    assert [node.op_type for node in model.graph.node] == ["Conv"] * 3
+    assert {item.name for item in model.graph.initializer} == {
+        f"{layer}.{role}" for layer in range(3) for role in ("weight", "bias")
+    }
+
+
+def test_one_layer_used_twice_keeps_its_logits(tmp_path: Path) -> None:
+    layer = torch.nn.Conv2d(3, 3, 1)
+    _exported(torch.nn.Sequential(layer, torch.nn.ReLU(), layer), 8, tmp_path / "model.onnx")
