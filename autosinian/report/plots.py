@@ -4,7 +4,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
 from autosinian.report.figures import amount, comparison, label, read_metric, title
-from autosinian.report.words import candidate_words
+from autosinian.report.words import candidate_words, figure_words, short_words
 
 if TYPE_CHECKING:
     from autosinian.search.outcome import Outcome, Record
@@ -91,7 +91,8 @@ def history_figure(outcome: "Outcome", over: Literal["trials", "seconds"]) -> Fi
     traces: list[dict[str, Any]] = []
     if records:
         points = _points("feasible", records, name, name, outcome, FEASIBLE)
-        traces.append({**points, "x": places, "y": values})
+        text = [_brief_hover(record, outcome) for record in records]
+        traces.append({**points, "x": places, "y": values, "text": text})
         last = max(ends)
         traces.append(
             {
@@ -200,6 +201,15 @@ def _hover(
     if reason:
         lines += [f"<i>{escape(line)}</i>" for line in _wrapped(reason)[:4]]
     return "<br>".join(lines)
+
+
+def _brief_hover(record: "Record", outcome: "Outcome") -> str:
+    figures = [
+        figure_words(name, record.metrics[name], outcome.reference.get(name))
+        for name in outcome.objectives
+    ]
+    words = [short_words(record.candidate)] if record.candidate is not None else []
+    return "<br>".join([f"<b>trial {record.number}</b>", *map(escape, [*figures, *words])])
 
 
 def _named(metrics: dict[str, float], outcome: "Outcome") -> list[str]:

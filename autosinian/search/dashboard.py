@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -18,9 +19,11 @@ from autosinian.errors import InputError
 from autosinian.report.markdown import study_note, trial_note
 from autosinian.report.plots import history_figure, pareto_figure
 from autosinian.search.outcome import Outcome, Record
+from autosinian.space.candidate import Candidate
 
 PLAIN = ("mlperf_log_summary.txt", "mlperf_log_detail.txt")
 NET_CONFIG = "net.config"
+PAGE_EVERY_S = 15.0
 PLAIN_LIMIT = 1 << 20
 ZIPPED_LIMIT = 32 << 20
 """Bytes of one file: larger ones are named in the note and stay where they are."""
@@ -38,6 +41,24 @@ def artifact_store(folder: Path) -> FileSystemArtifactStore:
     return FileSystemArtifactStore(base)
 
 
+def attach_files(
+    study: optuna.Study,
+    trial: Trial | FrozenTrial,
+    candidate: Candidate | None,
+    folder: Path,
+    artifacts: FileSystemArtifactStore,
+) -> None:
+    """Attach the files of `folder/runs/trial-NNNNN*`, unless the trial has some already.
+
+    They are LoadGen's summaries and detail logs, `net.config`, and everything together as
+    `logs.zip`; `candidate.json` comes with them. Best called before the trial is told: Optuna
+    keeps a running trial's files at the trial itself.
+    """
+    if not _attached(study, trial):
+        for name, content in _files(folder, trial.number, candidate):
+            _attach(study, trial, name, content, artifacts)
+
+
 def annotate_trial(
     study: optuna.Study,
     trial: Trial | FrozenTrial,
@@ -46,20 +67,32 @@ def annotate_trial(
     folder: Path,
     artifacts: FileSystemArtifactStore,
 ) -> None:
-    """Attach a trial's files, once, and write its note.
+    """Write a finished trial's note, and attach its files if that was not done.
 
-    `reference` is the baseline's figures by metric name, empty before it is measured. Files are
-    those of `folder/runs/trial-NNNNN*`: LoadGen's summaries and detail logs, `net.config`, and
-    everything together as `logs.zip`.
+    `reference` is the baseline's figures by metric name, empty before it is measured.
     """
+    attach_files(study, trial, record.candidate, folder, artifacts)
     known = _attached(study, trial)
-    if not known:
-        for name, content in _files(folder, record):
-            known[name] = _attach(study, trial, name, content, artifacts)
     # `save_note` wants a trial that knows its study, which a frozen one does not.
     live = trial if isinstance(trial, Trial) else Trial(study, trial._trial_id)
     links = {name: get_artifact_path(live, artifact) for name, artifact in known.items()}
     save_note(live, trial_note(record, reference, links))
+
+
+class StudyPage:
+    """Keeps a study's note and plots up to date, taking at most 2 % of the time for it."""
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._study = study
+        self._due = time.monotonic()
+
+    def update(self, outcome: Outcome, *, now: bool = False) -> None:
+        """Write them anew where that is due, or `now`."""
+        start = time.monotonic()
+        if now or start >= self._due:
+            annotate_study(self._study, outcome)
+            end = time.monotonic()
+            self._due = end + max(PAGE_EVERY_S, 50 * (end - start))
 
 
 def annotate_study(study: optuna.Study, outcome: Outcome) -> None:
@@ -72,12 +105,12 @@ def annotate_study(study: optuna.Study, outcome: Outcome) -> None:
     save_plotly_graph_object(study, history, graph_object_id="history")
 
 
-def _files(folder: Path, record: Record) -> list[tuple[str, bytes]]:
-    runs = sorted((folder / "runs").glob(f"trial-{record.number:05d}*"))
+def _files(folder: Path, number: int, candidate: Candidate | None) -> list[tuple[str, bytes]]:
+    runs = sorted((folder / "runs").glob(f"trial-{number:05d}*"))
     paths = sorted(path for run in runs for path in run.rglob("*") if path.is_file())
     found = []
-    if record.candidate is not None:
-        text = json.dumps(record.candidate.to_dict(), indent=2) + "\n"
+    if candidate is not None:
+        text = json.dumps(candidate.to_dict(), indent=2) + "\n"
         found.append(("candidate.json", text.encode()))
     zipped = io.BytesIO()
     with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:

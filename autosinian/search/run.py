@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from autosinian.errors import AutosinianError, TrialFailure
 from autosinian.evaluate.evaluation import Evaluation
 from autosinian.report.live import LiveView
-from autosinian.search.dashboard import annotate_study, annotate_trial, artifact_store
+from autosinian.search.dashboard import StudyPage, annotate_trial, artifact_store, attach_files
 from autosinian.search.judge import Judge
 from autosinian.search.outcome import CANDIDATE, EVALUATION, REASON, Outcome, read_outcome
 from autosinian.search.parameters import distributions
@@ -70,6 +70,7 @@ class Search:
             self._space.fingerprint(),
         )
         self._artifacts = artifact_store(workbench.folder)
+        self._page = StudyPage(self._study)
         self._study.set_user_attr(SEED_ATTRIBUTE, seed)
         self._study.set_user_attr(VERSIONS_ATTRIBUTE, workbench.versions())
 
@@ -93,12 +94,14 @@ class Search:
                 except SpaceExhausted as end:
                     self._view.message(str(end))
                     break
-                self._view.update(self.outcome(), self._remaining(limits, start))
+                outcome = self.outcome()
+                self._view.update(outcome, self._remaining(limits, start))
+                self._page.update(outcome)
         except KeyboardInterrupt:
             self.interrupted = True
             self._view.message("interrupted: the running trial is given back; nothing else is lost")
         outcome = self.outcome()
-        annotate_study(self._study, outcome)
+        self._page.update(outcome, now=True)
         return outcome
 
     def outcome(self) -> Outcome:
@@ -115,6 +118,7 @@ class Search:
         try:
             with self._heart(candidate.key):
                 evaluation = self._evaluate(candidate, trial.number, judge)
+            attach_files(self._study, trial, candidate, self._bench.folder, self._artifacts)
             self._tell(trial, candidate, evaluation, judge)
         except TrialFailure as failure:
             self._tell_failure(trial, candidate, failure, judge)

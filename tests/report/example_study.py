@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 from autosinian.evaluate.evaluation import Evaluation
 from autosinian.measure.measurement import Measurement
+from autosinian.search.judge import Judge
 from autosinian.search.outcome import CANDIDATE, EVALUATION, REASON, Outcome, read_outcome
 from autosinian.search.storage import (
     BASELINE_ATTRIBUTE,
@@ -150,13 +151,15 @@ def add_trial(
     )
     one = candidate(rng)
     trial.set_user_attr(CANDIDATE, one.to_dict())
+    judge = Judge(document, reference)
     if not finish:
         return trial
     fate = trial.number % 8
     if fate == 5:
         reason = HOSTILE if hostile else f"performance: no result within {300 + trial.number} s"
         trial.set_user_attr(REASON, reason)
-        trial.set_constraint("completed", 1.0)
+        for text, violation in judge.failure().items():
+            trial.set_constraint(text, violation)
         study.tell(trial, state=TrialState.PRUNED)
         return trial
     if fate == 7 and trial.number > 8:
@@ -164,15 +167,9 @@ def add_trial(
         return trial
     measured = evaluation(one, rng)
     trial.set_user_attr(EVALUATION, measured.to_dict())
-    missed = []
-    for rule in document.rules:
-        value = measured.metrics[str(rule.metric)]
-        violation = rule.violation(value, reference)
-        trial.set_constraint(rule.text, violation)
-        if violation > 0:
-            missed.append(f"{rule.text}: got {value:.4f}")
-    if missed:
-        trial.set_user_attr(REASON, "; ".join(missed))
+    trial.set_user_attr(REASON, judge.reason(measured))
+    for text, violation in judge.violations(measured).items():
+        trial.set_constraint(text, violation)
     study.tell(trial, [measured.metrics[str(m)] for m in document.metrics])
     return trial
 
