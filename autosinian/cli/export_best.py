@@ -59,6 +59,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(arguments: argparse.Namespace) -> int:
     """Export; the result goes to stdout."""
     from autosinian.export.exporter import Exporter, Plan
+    from autosinian.export.statement import WIDE, Statement
     from autosinian.search.outcome import read_outcome
     from autosinian.search.storage import load_study, storage_url, work_folder
     from autosinian.search.workbench import open_workbench
@@ -77,6 +78,13 @@ def run(arguments: argparse.Namespace) -> int:
                 f"{constraint['value']:.4g} against {constraint['bound']:.4g}",
                 file=sys.stderr,
             )
+    for statement in map(Statement.from_dict, bundle.result["stated"]):
+        if statement.width > WIDE:
+            print(
+                f"note: {statement.metric} is stated only within {100 * statement.width:.0f} %: "
+                "this machine was busy or is noisy; more `--rounds` narrow it",
+                file=sys.stderr,
+            )
     print(json.dumps(bundle.result) if arguments.json else describe(bundle))
     print(f"next:  autosinian verify {folder}", file=sys.stderr)
     return 0
@@ -84,6 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def describe(bundle: "Bundle") -> str:
     """The bundle's figures for people, several lines."""
+    from autosinian.export.details import latency_words
+
     result = bundle.result
     scenario = result["scenario"]
     interval: dict[str, Any] = result["intervals"][f"{scenario}.samples_per_second"]
@@ -99,8 +109,7 @@ def describe(bundle: "Bundle") -> str:
         f"{100 * result['baseline_accuracy']:.2f} %",
     ]
     for name, figures in result["scenarios"].items():
-        latency = figures["latency_ns"]
-        told = ", ".join(f"p{p.rstrip('0').rstrip('.')} {latency[p] / 1e6:.3g} ms" for p in latency)
-        lines.append(f"{name} latency: {told.replace('pmean', 'mean')}")
+        if figures["latency_ns"]:
+            lines.append(f"{name} latency: {latency_words(figures['latency_ns'])}")
     lines.append(f"report: {bundle.folder / 'report.html'}")
     return "\n".join(lines)

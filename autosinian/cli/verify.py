@@ -15,7 +15,9 @@ exit codes: 0 nothing contradicts the bundle, 1 something does, 2 bad input
 examples:
   autosinian verify studies/fashion_mnist/best
   autosinian verify bundles/cifar10 --data cifar10.zip
-  autosinian verify bundles/cifar10 --rebuild         on another processor or OpenVINO
+  autosinian verify bundles/cifar10 --rebuild     on another processor or OpenVINO version
+
+The validation samples are prepared in the folder of temporary files (TMPDIR).
 """
 
 

@@ -68,7 +68,6 @@ def writing(folder: Path, *, force: bool) -> Iterator[Path]:
     """
     aside = folder.parent / f".{folder.name}.replaced"
     try:
-        check_target(folder, force=force)
         with atomic_folder(folder) as temporary:
             yield temporary
             check_target(folder, force=force)
@@ -76,12 +75,13 @@ def writing(folder: Path, *, force: bool) -> Iterator[Path]:
                 shutil.rmtree(aside, ignore_errors=True)
                 folder.rename(aside)
     except OSError as error:
-        if aside.exists() and not folder.exists():
-            aside.rename(folder)
         raise InputError(
             f"the bundle must be written to `{folder}`, but: {error.strerror or error}; free space "
             "or choose another place with `--out`"
         ) from error
+    finally:
+        if aside.exists() and not folder.exists():
+            aside.rename(folder)
     shutil.rmtree(aside, ignore_errors=True)
 
 

@@ -1,5 +1,6 @@
 """From a study to the bundle of its best candidate: measure again, choose, write."""
 
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from autosinian.search.workbench import Workbench
 OnMessage = Callable[[str], None]
 
 CONFIDENCE = 0.95
+_LEAST_FREE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -66,19 +68,26 @@ class Exporter:
         files.check_target(folder, force=force)
         records = pick(self._outcome, self._plan.top)
         evaluator = self._bench.evaluator
-        self._tell(f"making ready the best {len(records)} and the baseline")
-        baseline = baseline_contender(self._outcome, evaluator)
-        contenders = [contender(record, evaluator) for record in records]
         try:
+            self._tell(f"making ready the best {len(records)} and the baseline")
+            baseline = baseline_contender(self._outcome, evaluator)
+            contenders = [contender(record, evaluator) for record in records]
             with tempfile.TemporaryDirectory(dir=self._bench.folder, prefix=".export.") as scratch:
                 found = self._measure(contenders, baseline, Path(scratch))
                 self._tell(f"writing the bundle to `{folder}`")
                 with files.writing(folder, force=force) as temporary:
                     write_bundle(temporary, found, self._bench, self._outcome)
-        except OSError as error:
+        except InputError:
+            raise
+        except (OSError, AutosinianError) as error:
+            # A worker on a full disk fails in ways that do not say so.
+            full = shutil.disk_usage(self._bench.folder).free < _LEAST_FREE_BYTES
+            if isinstance(error, AutosinianError) and not full:
+                raise
+            reason = "its disk is full" if full else str(error)
             raise InputError(
-                f"`{self._bench.folder}` must take the logs of the export, but: "
-                f"{error.strerror or error}; free space and run the same command again"
+                f"`{self._bench.folder}` must take the files of the export, but {reason}; free "
+                "space and run the same command again"
             ) from error
         return files.open_bundle(folder)
 
@@ -143,7 +152,12 @@ class Exporter:
             accuracy=scored["accuracy"],
             baseline_accuracy=scored["baseline-accuracy"],
             final=final,
-            jobs={str(s): self.job(winner.contender, s, "PerformanceOnly") for s in scenarios},
+            jobs={
+                str(s): for_duration(
+                    self.job(winner.contender, s, "PerformanceOnly"), plan.seconds, scratch
+                )
+                for s in scenarios
+            },
             limits=self._limits,
             rounds=plan.rounds,
             seconds=plan.seconds,

@@ -1,7 +1,7 @@
 """What a bundle states of its performance, and when a new measurement contradicts it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from autosinian.export.runs import is_maximized
@@ -9,6 +9,9 @@ from autosinian.export.statistics import Interval, prediction_interval
 
 LEVEL = 0.99
 """Of new measurements of an unchanged machine, one in a hundred may lie outside."""
+
+WIDE = 0.25
+"""Half-width, as a share of the mean, from which a statement says little."""
 
 NOISE_FLOOR = 0.10
 """Least half-width of the stated interval, as a share of the mean: machines differ between
@@ -52,6 +55,11 @@ class Statement:
         low, high = self.interval.low, self.interval.high
         return f"{self.metric} {mean:,.6g}, stated {low:,.6g} to {high:,.6g}"
 
+    @property
+    def width(self) -> float:
+        """Half of the interval as a share of its mean."""
+        return (self.interval.high - self.interval.mean) / self.interval.mean
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data, JSON-ready."""
         return {
@@ -70,4 +78,5 @@ class Statement:
 def state(metric: str, values: Sequence[float], future_rounds: int) -> Statement:
     """What the rounds' values of one metric let a bundle state."""
     interval = prediction_interval(values, LEVEL, future_rounds, NOISE_FLOOR)
-    return Statement(metric, interval, future_rounds)
+    # Rates and latencies are above zero, which a symmetric interval of few values may not know.
+    return Statement(metric, replace(interval, low=max(0.0, interval.low)), future_rounds)

@@ -159,7 +159,7 @@ class _Run:
             if any(statement.slower(means[statement.metric]) for statement in mine):
                 again = self._rounds(scenario, rounds, 2)
                 means |= {s.metric: s.better(means[s.metric], again[s.metric]) for s in mine}
-            checks += [_compare(statement, means[statement.metric]) for statement in mine]
+            checks += [self._compare(statement, means[statement.metric]) for statement in mine]
             self.figures |= means
         return checks
 
@@ -177,6 +177,15 @@ class _Run:
                 values.setdefault(metric, []).append(value)
         return {metric: fmean(found) for metric, found in values.items()}
 
+    def _compare(self, statement: Statement, mean: float) -> Check:
+        detail = statement.describe(mean)
+        if self._engine.device() != self._result["device"]:
+            detail += f" (not compared: stated on {self._result['device']})"
+            return Check("performance", True, detail)
+        if statement.faster(mean):
+            detail += " (faster than stated, which is no contradiction)"
+        return Check("performance", not statement.slower(mean), detail)
+
     def _job(self, scenario: str, mode: str) -> Job:
         recorded = self._result["jobs"].get(scenario) or next(iter(self._result["jobs"].values()))
         return Job(
@@ -192,13 +201,6 @@ class _Run:
             sut=recorded["sut"],
             benchmark=recorded["benchmark"],
         )
-
-
-def _compare(statement: Statement, mean: float) -> Check:
-    detail = statement.describe(mean)
-    if statement.faster(mean):
-        detail += " (faster than stated, which is no contradiction)"
-    return Check("performance", not statement.slower(mean), detail)
 
 
 def failures(checks: Sequence[Check]) -> list[str]:
