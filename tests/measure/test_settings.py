@@ -51,7 +51,11 @@ def test_files_change_the_built_in_values_and_names_change_the_files(
     job = bench.job(
         "Server", "PerformanceOnly", tmp_path / "out", user_conf=str(tmp_path / "user.conf")
     )
-    settings = {"min_duration_ms": 100, "server_target_qps": 654, "server_coalesce_queries": True}
+    settings: dict[str, int | float | bool] = {
+        "min_duration_ms": 100,
+        "server_target_qps": 654,
+        "server_coalesce_queries": True,
+    }
     run(replace(job, settings=settings), **LIMITS)
     values, _ = read_detail((tmp_path / "out" / "mlperf_log_detail.txt").read_text())
     assert values["effective_target_qps"] == 654
