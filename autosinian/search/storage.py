@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from autosinian.content import canonical_json
 from autosinian.errors import InputError
 from autosinian.space.document import Document
+from autosinian.store.sqlite import connect_arguments, use_write_ahead_log
 from autosinian.store.store import storage_error
 
 STUDIES = Path("studies")
@@ -39,7 +40,6 @@ def work_folder(name: str) -> Path:
 
 def open_storage(url: str, *, must_exist: bool = False) -> RDBStorage:
     """Connect to a study database. Raises `InputError` where it cannot be opened or written."""
-    arguments: dict[str, Any] = {}
     if url.startswith("sqlite:///"):
         path = Path(url.removeprefix("sqlite:///"))
         if must_exist and not path.exists():
@@ -51,9 +51,10 @@ def open_storage(url: str, *, must_exist: bool = False) -> RDBStorage:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise storage_error(url, error) from error
-        arguments = {"connect_args": {"timeout": 60}}
     try:
-        return RDBStorage(url, engine_kwargs=arguments)
+        storage = RDBStorage(url, engine_kwargs={"connect_args": connect_arguments(url)})
+        use_write_ahead_log(storage.engine)
+        return storage
     except (SQLAlchemyError, ImportError, RuntimeError, OSError) as error:
         raise storage_error(url, error) from error
 

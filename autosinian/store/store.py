@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from autosinian.errors import InputError
+from autosinian.store.sqlite import connect_arguments, use_write_ahead_log
 
 HEARTBEAT_S = 5.0
 STALE_AFTER_S = 60.0
@@ -81,9 +82,9 @@ class Store:
     def __init__(self, url: str, study: str) -> None:
         self.url = url
         self.study = study
-        arguments = {"timeout": 60} if url.startswith("sqlite") else {}
         try:
-            self._engine = sa.create_engine(url, connect_args=arguments)
+            self._engine = sa.create_engine(url, connect_args=connect_arguments(url))
+            use_write_ahead_log(self._engine)
             try:
                 _metadata.create_all(self._engine)
             except SQLAlchemyError:
