@@ -54,6 +54,10 @@ def collect_histograms(
                 histogram.greatest = max(histogram.greatest, greatest)
             else:
                 histogram.add(values, greatest)
+    for node in graph.graph.node:
+        if node.op_type == "MaxPool" and node.output[0] in histograms:
+            # Equal scales before and behind it: the second Q/DQ changes nothing.
+            histograms[node.output[0]] = histograms[node.input[0]]
     return histograms
 
 

@@ -53,6 +53,7 @@ def quantize(model: Path, ranges: Ranges, output: Path) -> None:
                 "ActivationSymmetric": True,
                 "WeightSymmetric": True,
                 "QuantizeBias": False,
+                "ForceQuantizeNoInputCheck": True,  # else MaxPool stays in float
                 "OpTypesToExcludeOutputQuantization": list(QUANTIZED_OPERATORS),
                 "TensorQuantOverrides": {
                     name: [

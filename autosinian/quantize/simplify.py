@@ -11,10 +11,10 @@ from onnx import numpy_helper
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     """Give an equal model, changed in place, in fewer and more usual nodes.
 
-    Constants become initializers, each layer with its own; OFA's two means over width and height become one
-    GlobalAveragePool; the shape arithmetic of `x.view(x.size(0), -1)` becomes Flatten; average
-    pooling by 1 disappears, and one that divides its input evenly loses `ceil_mode`; folded
-    weights are named after their layer.
+    Constants become initializers, each layer with its own; OFA's two means over width and height
+    become one GlobalAveragePool; the shape arithmetic of `x.view(x.size(0), -1)` becomes Flatten;
+    average pooling by 1 disappears, and one that divides its input evenly loses `ceil_mode`;
+    folded weights are named after their layer.
     """
     graph = model.graph
     _lift_constants(graph)

@@ -103,3 +103,14 @@ def test_activations_that_are_not_finite_fail_the_trial(
     with pytest.raises(TrialFailure, match="finite") as caught:
         collect_ranges(tmp_path / "model.onnx", images(2, 0, 8), method)
     assert caught.value.stage == "quantize"
+
+
+def test_max_pooling_keeps_the_scale_of_its_input(tmp_path: Path) -> None:
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 1), torch.nn.MaxPool2d(2), torch.nn.Conv2d(4, 4, 1)
+    )
+    export_onnx(module, 8, tmp_path / "model.onnx")
+    for method in METHODS:
+        ranges = collect_ranges(tmp_path / "model.onnx", images(4, 0, 8), method)
+        _, before, behind = ranges.scales.values()
+        assert before == behind

@@ -59,5 +59,7 @@ def test_every_convolution_runs_in_int8_and_no_residual_add_is_left(
     heavy = [layer for layer in layers if layer[0] in ("Convolution", "FullyConnected", "Reduce")]
     assert len(heavy) > 20
     assert [layer for layer in heavy if layer[1] not in ("i8", "u8")] == []
+    pools = [layer for layer in layers if layer[0] == "Pooling" and "MaxPool" in layer[2]]
+    assert [layer for layer in pools if layer[1] not in ("i8", "u8")] == []
     floats = [layer for layer in layers if layer[0] == "Eltwise" and layer[1] not in ("i8", "u8")]
     assert floats == []
