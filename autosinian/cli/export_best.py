@@ -58,6 +58,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(arguments: argparse.Namespace) -> int:
     """Export; the result goes to stdout."""
+    from autosinian.export.bundle import check_target
+    from autosinian.export.contender import pick
     from autosinian.export.exporter import Exporter, Plan
     from autosinian.export.statement import WIDE, Statement
     from autosinian.search.outcome import read_outcome
@@ -66,9 +68,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     plan = Plan(arguments.top, arguments.rounds, arguments.duration, 5 * arguments.duration)
     outcome = read_outcome(load_study(arguments.study, arguments.storage))
+    folder = arguments.out or work_folder(arguments.study) / "best"
+    # Before the supernet is opened: what is wrong is told soonest.
+    check_target(folder, force=arguments.force)
+    pick(outcome, plan.top)
     url = storage_url(arguments.study, arguments.storage)
     bench = open_workbench(outcome.document, arguments.study, url)
-    folder = arguments.out or work_folder(arguments.study) / "best"
     exporter = Exporter(outcome, bench, plan, lambda text: print(text, file=sys.stderr))
     bundle = exporter.export(folder, force=arguments.force)
     for constraint in bundle.result["constraints"]:
@@ -109,7 +114,7 @@ def describe(bundle: "Bundle") -> str:
         f"{100 * result['baseline_accuracy']:.2f} %",
     ]
     for name, figures in result["scenarios"].items():
-        if figures["latency_ns"]:
+        if name != "Offline" and figures["latency_ns"]:
             lines.append(f"{name} latency: {latency_words(figures['latency_ns'])}")
     lines.append(f"report: {bundle.folder / 'report.html'}")
     return "\n".join(lines)

@@ -28,9 +28,9 @@ class Contender:
         """What it is called in messages and folders: `trial-00012`, `baseline`."""
         return "baseline" if self.trial is None else f"trial-{self.trial:05d}"
 
-    def server_start(self) -> float | None:
-        """The Server rate that the search found, in queries/s."""
-        return self.metrics.get("Server.samples_per_second")
+    def rate(self, scenario: str) -> float | None:
+        """What the search measured in a scenario, in samples/s."""
+        return self.metrics.get(f"{scenario}.samples_per_second")
 
 
 def pick(outcome: Outcome, top: int) -> list[Record]:

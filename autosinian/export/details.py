@@ -62,7 +62,7 @@ def _facts(result: dict[str, Any]) -> dict[str, str]:
         facts[f"stated {statement.metric}"] = f"{low:,.6g} to {high:,.6g}"
     for name, figures in result["scenarios"].items():
         latency = figures["latency_ns"]
-        if latency:
+        if latency and name != "Offline":  # one query: its latency is the run's length
             facts[f"{name} latency"] = latency_words(latency)
     for constraint in result["constraints"]:
         verdict = "holds" if constraint["holds"] else "does not hold"

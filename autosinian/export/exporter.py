@@ -144,7 +144,7 @@ class Exporter:
             final[scenario] = perform(
                 for_duration(job, plan.final_seconds, scratch / "performance" / scenario),
                 self._limits,
-                server_start=winner.means().get("Server.samples_per_second"),
+                expected_rate=winner.means()[f"{scenario}.samples_per_second"],
             )
         return Findings(
             winner=winner,

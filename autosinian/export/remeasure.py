@@ -58,7 +58,7 @@ def remeasure(
                 place = folder / f"{number:02d}" / name / scenario
                 job = for_duration(jobs(entry.contender, scenario), seconds, place)
                 try:
-                    measured = perform(job, limits, server_start=entry.contender.server_start())
+                    measured = perform(job, limits, expected_rate=entry.contender.rate(scenario))
                     for metric, value in performance_metrics(measured).items():
                         entry.values.setdefault(metric, []).append(value)
                 except TrialFailure as failure:
