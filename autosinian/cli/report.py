@@ -50,8 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
         write_report(path, outcome)
     except OSError as error:
         raise InputError(
-            f"the report must be a file that can be written, but `{path}` is not: {error.strerror}; "
-            "choose another with `--out`"
+            f"the report must be a file that can be written, but `{path}` is not: "
+            f"{error.strerror}; choose another with `--out`"
         ) from error
     print(describe_outcome(outcome), file=sys.stderr)
     print(path)

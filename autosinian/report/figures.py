@@ -2,9 +2,6 @@
 
 from autosinian.space.rules import Metric
 
-MINUS = "\N{MINUS SIGN}"
-TIMES = "\N{MULTIPLICATION SIGN}"
-
 
 def read_metric(name: str) -> Metric:
     """The metric of a qualified name such as `Offline.samples_per_second`."""
@@ -66,13 +63,14 @@ def cell(name: str, value: float, reference: float | None) -> str:
 
 def points(difference: float) -> str:
     """A difference of accuracies (fractions) in percentage points: `-0.42 points`."""
-    sign = MINUS if difference < 0 else "+"
-    return f"{sign}{abs(100 * difference):.2f} points"
+    rounded = round(100 * difference, 2)
+    return f"{'-' if rounded < 0 else '+'}{abs(rounded):.2f} points"
 
 
 def times(ratio: float) -> str:
-    """`4.21` as `4.21x`, with three digits that matter."""
-    return f"{_significant(ratio)}{TIMES}"
+    """`4.213` as `4.21x`: three digits that matter."""
+    digits = 0 if ratio >= 99.95 else 1 if ratio >= 9.995 else 2 if ratio >= 0.9995 else 3
+    return f"{ratio:,.{digits}f}x"
 
 
 def duration(seconds: float) -> str:

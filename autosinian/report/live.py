@@ -89,7 +89,7 @@ class LiveView:
             self._live.stop()
 
     def stage(self, trial_number: int | None, stage: str) -> None:
-        """Tell which stage of which trial begins; the baseline has no number."""
+        """Tell which stage of which trial begins; the baseline's number is None or negative."""
         self._trial, self._stage = trial_number, stage
         self._stage_since = time.monotonic()
         self._refresh()
@@ -146,7 +146,8 @@ class LiveView:
     def _heading(self, now: float) -> Text:
         text = Text(self._name, style="bold", no_wrap=True, overflow="ellipsis")
         if self._stage:
-            subject = "baseline" if self._trial is None else f"trial {self._trial}"
+            measured = self._trial is not None and self._trial >= 0
+            subject = f"trial {self._trial}" if measured else "baseline"
             since = duration(max(0.0, now - self._stage_since))
             text.append(f"  {subject}: {self._stage} {since}", style="not bold cyan")
         if self._shown is not None:

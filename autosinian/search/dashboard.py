@@ -52,11 +52,18 @@ def attach_files(
 
     They are LoadGen's summaries and detail logs, `net.config`, and everything together as
     `logs.zip`; `candidate.json` comes with them. Best called before the trial is told: Optuna
-    keeps a running trial's files at the trial itself.
+    keeps a running trial's files at the trial itself. Raises `InputError` where the disk is full.
     """
-    if not _attached(study, trial):
+    if _attached(study, trial):
+        return
+    try:
         for name, content in _files(folder, trial.number, candidate):
             _attach(study, trial, name, content, artifacts)
+    except OSError as error:
+        raise InputError(
+            f"a trial's files must be kept in `{folder}`, but {error}; free space and run the "
+            "same command again"
+        ) from error
 
 
 def annotate_trial(
