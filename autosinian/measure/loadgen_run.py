@@ -208,7 +208,7 @@ def _result(run: _Run, took: float) -> Measurement:
     if detail is None or answers is None:
         raise TrialFailure(job.stage, f"LoadGen left no logs in {folder}")
     verdict = read_verdict(detail, job.scenario)
-    accuracy, count = None, 0
+    accuracy, count = None, verdict.samples
     if job.mode != "PerformanceOnly":
         assert run.samples.labels is not None
         try:

@@ -22,6 +22,7 @@ class Verdict:
     latency_ns: dict[str, float]
     early_stopping_latency_ns: float | None
     target_qps: float | None
+    samples: int
     errors: tuple[str, ...]
 
 
@@ -86,6 +87,9 @@ def read_verdict(detail_log: Path, scenario: str) -> Verdict:
         latency_ns=latency,
         early_stopping_latency_ns=float(early) or None,
         target_qps=values.get("effective_target_qps") if scenario == "Server" else None,
+        samples=int(
+            values.get("result_query_count", 0) * values.get("effective_samples_per_query", 0)
+        ),
         errors=tuple(errors),
     )
 

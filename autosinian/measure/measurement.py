@@ -106,7 +106,8 @@ class Measurement:
     `latency_ns` maps a percentile's name (`"50.00"`, `"90.00"`, `"99.00"`, `"99.90"`, `"mean"`)
     to nanoseconds. `early_stopping_latency_ns` is LoadGen's own estimate where it gives one.
     `target_qps` is the Server rate in queries/s, found in `probes` runs; `loadgen_s`, `worker_s`
-    and `peak_memory_bytes` then count all of them. `accuracy` is a fraction. `valid` is LoadGen's
+    and `peak_memory_bytes` then count all of them. `accuracy` is a fraction. `samples`
+    counts those scored, in a run without accuracy those timed. `valid` is LoadGen's
     verdict and `invalid_reason` its words.
     """
 

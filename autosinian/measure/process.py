@@ -53,7 +53,11 @@ def run(
     if again is None:
         return measurement
     second = _run_once(again, time_limit_s, memory_limit_bytes, python)
-    return replace(second, worker_s=measurement.worker_s + second.worker_s)
+    return replace(
+        second,
+        loadgen_s=measurement.loadgen_s + second.loadgen_s,
+        worker_s=measurement.worker_s + second.worker_s,
+    )
 
 
 def _run_once(

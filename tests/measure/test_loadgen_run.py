@@ -54,6 +54,7 @@ def test_a_performance_run_is_valid_and_has_its_figures(
     assert measurement.latency_ns["50.00"] <= measurement.latency_ns["99.90"]
     assert measurement.accuracy is None
     assert measurement.target_qps == (8000 if scenario == "Server" else None)
+    assert measurement.samples > 100
     assert 0.1 < measurement.loadgen_s < measurement.worker_s
     assert measurement.peak_memory_bytes > 10 << 20
     assert {"openvino", "mlcommons-loadgen", "device"} <= set(measurement.versions)
