@@ -1,8 +1,8 @@
 """OpenVINO on the processor: fp32, bf16 where the processor has it, and int8 from Q/DQ ONNX.
 
-An engine file keeps what `export_model` gives. Importing it restores neither streams, threads
-nor precision by itself (measured with 2026.4: one stream and bf16, 0.55 of the speed), so each
-is given again at import and read back; then speed and logits equal the compiled model's.
+An engine file keeps what `export_model` gives. Importing it restores neither streams nor
+precision by itself (2026.4 takes one stream, and bf16 where the processor has it), so each is given
+again at import; then speed and logits are those of the network that was compiled.
 """
 
 import functools
