@@ -68,12 +68,32 @@ def read_net(folder: Path, *, weights: bool = True) -> tuple["torch.nn.Module", 
 
 def load_weights(module: "torch.nn.Module", path: Path) -> None:
     """Load an `init` file into a network. Raises `InputError` where it is of another one."""
-    state = read_state(path)
-    try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
-        cause = " ".join(str(error).split())[:200]
-        raise InputError(f"`{path}` must hold this network's weights, but: {cause}") from error
+    cause = load_exactly(module, read_state(path))
+    if cause is not None:
+        raise InputError(f"`{path}` must hold this network's weights, but {cause}")
+
+
+def load_exactly(module: "torch.nn.Module", state: Mapping[str, "torch.Tensor"]) -> str | None:
+    """Load all weights and no others; gives what is wrong where they do not fit, else None.
+
+    `ofa`'s own loaders accept a state dict that lacks weights. Batch counters may lack.
+    """
+    import torch
+
+    renamed = {key.replace(".mobile_inverted_conv.", ".conv."): v for key, v in state.items()}
+    own = module.state_dict()
+    missing = sorted(k for k in own.keys() - renamed if not k.endswith("num_batches_tracked"))
+    unknown = sorted(renamed.keys() - own)
+    if missing:
+        return f"{len(missing)} of its weights are missing, first `{missing[0]}`"
+    if unknown:
+        return f"{len(unknown)} weights are not of it, first `{unknown[0]}`"
+    for key, value in renamed.items():
+        if not isinstance(value, torch.Tensor) or value.shape != own[key].shape:
+            shape = tuple(getattr(value, "shape", ()))
+            return f"`{key}` must have shape {tuple(own[key].shape)} and has {shape}"
+    torch.nn.Module.load_state_dict(module, renamed, strict=False)
+    return None
 
 
 def read_state(path: Path) -> dict[str, "torch.Tensor"]:

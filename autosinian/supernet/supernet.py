@@ -13,7 +13,7 @@ from autosinian.space.candidate import Subnet
 from autosinian.supernet.families import SupernetConfig, build_supernet
 from autosinian.supernet.genes import GeneSpace
 from autosinian.supernet.hub import HUB, HUB_RESOLUTIONS, hub_state
-from autosinian.supernet.net_files import read_torch
+from autosinian.supernet.net_files import load_exactly, read_torch
 
 if TYPE_CHECKING:
     import torch
@@ -71,14 +71,12 @@ class Supernet:
         self.preprocessing = preprocessing
         self.genes = GeneSpace.of(config)
         self._net = build_supernet(config)
-        try:
-            self._net.load_state_dict({key: value.float() for key, value in state.items()})
-        except RuntimeError as error:
-            cause = " ".join(str(error).split())[:240]
+        cause = load_exactly(self._net, state)
+        if cause is not None:
             raise InputError(
                 f"`{name}` must hold the weights of the {config.family} supernet it describes "
-                f"(width {config.width_mult}, {config.classes} classes), but: {cause}"
-            ) from error
+                f"(width {config.width_mult}, {config.classes} classes), but {cause}"
+            )
         self._net.eval()
 
     def validate(self, subnet: Subnet) -> None:

@@ -12,6 +12,7 @@ class TrainingOptions:
     It ends after `epochs`, or after `time_limit` seconds of training (earlier runs of the same
     folder counted in), whichever is first; the learning rate reaches zero there. For the first
     `warm_fraction` of it only the largest subnet is trained. `batch_size` is of one process.
+    `figures_of` random subnets are judged at the end.
     """
 
     resolutions: tuple[int, ...]
@@ -30,4 +31,5 @@ class TrainingOptions:
     seed: int = 0
     report_every: float = 60.0
     channels_last: bool = True
+    figures_of: int = 50
     augmentation: Augmentation = field(default_factory=Augmentation)

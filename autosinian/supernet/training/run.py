@@ -99,12 +99,9 @@ class Training:
         """Train to the end (resuming where `out` has a checkpoint); gives the weights' file."""
         self.out.mkdir(parents=True, exist_ok=True)
         self._resume()
-        started = time.monotonic() - self.elapsed
         last_save = time.monotonic()
         while self.progress < 1:
-            self._train_step()
-            self.step += 1
-            self.elapsed = self._agreed_time(time.monotonic() - started)
+            self.advance()
             if self.elapsed - self._reported[0] >= self.options.report_every:
                 self._report()
             if time.monotonic() - last_save > 120:
@@ -113,6 +110,13 @@ class Training:
         self._report()
         self.save()
         return self.finish()
+
+    def advance(self) -> None:
+        """One step of the optimizer."""
+        started = time.monotonic()
+        self._train_step()
+        self.step += 1
+        self.elapsed = self._agreed_time(self.elapsed + time.monotonic() - started)
 
     def _agreed_time(self, elapsed: float) -> float:
         """Rank 0's clock, so that all processes take the same decisions."""
@@ -298,7 +302,13 @@ class Training:
             torch.nn.Module.load_state_dict(
                 net, {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
             )
-            rows = subnet_figures(net, self.config, self.judge, self.options.resolutions)
+            rows = subnet_figures(
+                net,
+                self.config,
+                self.judge,
+                self.options.resolutions,
+                random_subnets=self.options.figures_of,
+            )
             write_json(self.out / FIGURES, rows)
             for row in rows[: 2 * len(self.options.resolutions)]:
                 print({k: v for k, v in row.items() if k != "genes"}, file=sys.stderr, flush=True)
