@@ -23,9 +23,6 @@ from autosinian.space.rules import SCENARIOS
 from autosinian.store import Store
 
 OnStage = Callable[[str], None]
-OFFLINE_MARGIN = 1.25
-"""How much more than a run that ended early the next one is given to do."""
-
 Refuse = Callable[[Mapping[str, float]], bool]
 
 
@@ -178,8 +175,6 @@ class Evaluator:
         it. The bisection starts from the share of it that the last candidate reached.
         """
         job = self.job(candidate, engine_file, "search", scenario, "PerformanceOnly", run_name)
-        if scenario == "Offline":
-            return self._long_enough(job)
         if scenario != "Server":
             return self._run(job)
         if offline is None:
@@ -195,17 +190,6 @@ class Evaluator:
         if measured.valid and measured.target_qps:
             self._server_share = min(1.0, measured.target_qps / offline)
         return measured
-
-    def _long_enough(self, job: Job) -> Measurement:
-        """An Offline run; again where LoadGen's query, made for a slower engine, ended early."""
-        measured = self._run(job)
-        rate = measured.samples_per_second
-        if measured.valid or rate is None or "offline_expected_qps" in job.settings:
-            return measured
-        again = self._run(
-            replace(job, settings={**job.settings, "offline_expected_qps": rate * OFFLINE_MARGIN})
-        )
-        return replace(again, loadgen_s=measured.loadgen_s + again.loadgen_s)
 
     def job(
         self,
