@@ -138,11 +138,10 @@ def _top(outcome: "Outcome", details: BundleDetails | None) -> Markup:
 
 
 def _about_plot(outcome: "Outcome") -> str:
-    known = set(outcome.objectives)
-    absent = sum(not known <= r.metrics.keys() for r in outcome.records if r.state == "infeasible")
-    words = "Dashed lines are constraints. "
+    absent = sum(not r.metrics for r in outcome.records if r.state == "infeasible")
+    words = "Dashed lines are constraints; dashes at the edge were refused before they were timed. "
     if absent:
-        words += f"{absent} infeasible trials are not shown: they ended before all was measured. "
+        words += f"Not shown: {absent} trials that failed before anything was measured. "
     return words + "The whole candidate appears where the pointer rests."
 
 

@@ -118,10 +118,10 @@ class LiveView:
     def _tell_finished(self, shown: _Shown, remaining_s: float | None) -> None:
         finished = [r for r in shown.outcome.records if r.state != "running"]
         if self._told is None:
-            self._told = set()
-            if len(finished) > 1:
+            # What is there at the start was found by an earlier run.
+            self._told = {r.number for r in finished}
+            if finished:
                 self.message(f"{self._name}: {_counts(shown.outcome)} so far")
-                self._told = {r.number for r in finished}
         for record in finished:
             if record.number not in self._told:
                 self._told.add(record.number)

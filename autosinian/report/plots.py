@@ -15,6 +15,7 @@ Figure = dict[str, Any]
 # Told apart by shape as well as by colour, and readable on white and on near-black.
 FEASIBLE = {"color": "#3b82f6", "symbol": "circle", "size": 8}
 INFEASIBLE = {"color": "#8b95a1", "symbol": "x-thin-open", "size": 7, "line": {"width": 1.5}}
+REFUSED = {"color": "#8b95a1", "symbol": "line-ew-open", "size": 12, "line": {"width": 1.5}}
 BASELINE = {"color": "#d97706", "symbol": "diamond", "size": 13}
 BEST = {"color": "#16a34a", "symbol": "star", "size": 17}
 FRONT = {"color": "#3b82f6", "width": 2}
@@ -27,19 +28,29 @@ WORDS_A_LINE = 60
 
 
 def pareto_figure(outcome: "Outcome") -> Figure:
-    """All measured candidates by performance (x) and accuracy (y), with the front's line."""
+    """All measured candidates by performance (x) and accuracy (y), with the front's line.
+
+    A candidate whose accuracy was refused before its performance was measured is a dash at the
+    left edge.
+    """
     x, y = _axes(outcome)
     feasible: list[Record] = []
     infeasible: list[Record] = []
+    refused: list[Record] = []
     for record in outcome.records:
         if x in record.metrics and y in record.metrics:
             (feasible if record.feasible else infeasible).append(record)
+        elif y in record.metrics:
+            refused.append(record)
     front = [record for record in outcome.front if record in feasible]
     front.sort(key=lambda record: _value(x, record.metrics))
     traces = [
         _points("infeasible", infeasible, x, y, outcome, INFEASIBLE),
         _points("feasible", feasible, x, y, outcome, FEASIBLE),
     ]
+    if refused:
+        edge = _points("not timed", refused, y, y, outcome, REFUSED)
+        traces.append({**edge, "x": [0.0] * len(refused), "xaxis": "x2", "cliponaxis": False})
     if len(outcome.objectives) > 1:
         traces.append(
             {
@@ -59,12 +70,13 @@ def pareto_figure(outcome: "Outcome") -> Figure:
     if best is not None and best in feasible:
         words = _hover(f"best: trial {best.number}", best.candidate, best.metrics, outcome)
         traces.append(_marker("best", x, y, best.metrics, words, BEST))
-    xs = [value for trace in traces for value in trace["x"]]
+    xs = [value for trace in traces if "xaxis" not in trace for value in trace["x"]]
     return {
         "data": [trace for trace in traces if trace["x"]],
         "layout": {
             **_layout(),
             "xaxis": _axis(x, xs),
+            "xaxis2": {"overlaying": "x", "range": [0, 1], "visible": False, "fixedrange": True},
             "yaxis": _axis(y, []),
             "shapes": _bounds(outcome, {x: "x", y: "y"}),
             "hovermode": "closest",

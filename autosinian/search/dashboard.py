@@ -82,7 +82,7 @@ def annotate_trial(
     known = _attached(study, trial)
     # `save_note` wants a trial that knows its study, which a frozen one does not.
     live = trial if isinstance(trial, Trial) else Trial(study, trial._trial_id)
-    links = {name: get_artifact_path(live, artifact) for name, artifact in known.items()}
+    links = {name: get_artifact_path(live, artifact) for name, artifact in sorted(known.items())}
     save_note(live, trial_note(record, reference, links))
 
 

@@ -87,7 +87,9 @@ class Search:
         start = time.monotonic()
         try:
             self._sweep()
+            self._view.update(self.outcome())
             self._measure_baseline()
+            self._view.update(self.outcome(), self._remaining(limits, start))
             while self._goes_on(limits, start):
                 try:
                     self._one_trial()

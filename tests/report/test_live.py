@@ -28,6 +28,7 @@ def test_without_a_terminal_each_finished_trial_is_one_plain_line(
     outcome: Outcome, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with LiveView("example") as view:
+        view.update(so_far(outcome, 0))
         for count in range(1, 8):
             view.stage(count - 1, "performance Offline")
             view.update(so_far(outcome, count), 60.0 * (8 - count))
@@ -65,7 +66,7 @@ def test_the_terminal_shows_front_baseline_stage_and_time_left(outcome: Outcome)
     assert "baseline: accuracy" in shown
     assert outcome.best is not None
     assert f"best {outcome.best.number}" in shown
-    assert "14 feasible, 8 infeasible, 2 lost" in shown
+    assert "12 feasible, 10 infeasible, 2 lost" in shown
 
 
 def test_no_color_is_honoured(outcome: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:

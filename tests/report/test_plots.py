@@ -23,8 +23,16 @@ def test_plotly_accepts_the_figures(outcome: Outcome, empty: Outcome) -> None:
 def test_the_pareto_plot_shows_every_measured_candidate_once(outcome: Outcome) -> None:
     shown = traces(pareto_figure(outcome))
     assert len(shown["feasible"]["x"]) == len(outcome.feasible)
-    measured = [r for r in outcome.records if SPEED in r.metrics]
-    assert len(shown["infeasible"]["x"]) == len(measured) - len(outcome.feasible)
+    timed = [r for r in outcome.records if SPEED in r.metrics]
+    assert len(shown["infeasible"]["x"]) == len(timed) - len(outcome.feasible) > 0
+
+
+def test_candidates_refused_before_they_were_timed_stand_at_the_edge(outcome: Outcome) -> None:
+    untimed = [r for r in outcome.records if r.metrics and SPEED not in r.metrics]
+    edge = traces(pareto_figure(outcome))["not timed"]
+    assert edge["xaxis"] == "x2"
+    assert edge["x"] == [0.0] * len(untimed)
+    assert edge["y"] == [100 * r.metrics["accuracy"] for r in untimed]
 
 
 def test_performance_runs_to_the_right_and_accuracy_up(outcome: Outcome) -> None:

@@ -60,7 +60,7 @@ def test_figures_stand_beside_the_baseline() -> None:
 def test_an_outcome_names_baseline_best_and_counts(outcome: Outcome) -> None:
     words = describe_outcome(outcome)
     assert outcome.best is not None
-    assert words.startswith("24 trials of study example: 14 feasible, 8 infeasible, 2 interrupted")
+    assert words.startswith("24 trials of study example: 12 feasible, 10 infeasible, 2 interrupted")
     assert "baseline: accuracy " in words
     assert f"trial {outcome.best.number}: depth " in words
 
