@@ -17,15 +17,20 @@ def recalibrate_batch_norm(
     `images` is `N x 3 x r x r` float32, normalised as for inference. Statistics are the batch
     means and biased batch variances averaged with the batch sizes as weights, each layer fed by
     layers that normalise with the statistics of the same batch: once-for-all's
-    `set_running_statistics`. The same images give the same statistics.
+    `set_running_statistics`. Batches are drawn in a fixed shuffled order, and the same images
+    give the same statistics.
     """
+    import numpy as np
     import torch
+
+    # Images sorted by class would make batches of one class, whose variance is too small.
+    order = np.random.default_rng(0).permutation(len(images))
 
     device = next(module.parameters()).device
 
     def batches() -> "Iterator[torch.Tensor]":
         for start in range(0, len(images), batch_size):
-            yield torch.from_numpy(images[start : start + batch_size].copy()).to(device)
+            yield torch.from_numpy(images[order[start : start + batch_size]]).to(device)
 
     recalibrate_from_batches(module, batches())
 

@@ -20,6 +20,7 @@ def test_recalibration_is_deterministic_and_equals_that_of_ofa(proxyless: Supern
     recalibrate_batch_norm(again, images, batch_size=20)
     assert all(torch.equal(a, b) for a, b in zip(ours, statistics(again), strict=True))
     theirs = proxyless.extract(proxyless.smallest(32))
+    images = images[np.random.default_rng(0).permutation(50)]
     batches = [(torch.from_numpy(images[i : i + 20]), None) for i in range(0, 50, 20)]
     set_running_statistics(theirs, batches)
     for a, b in zip(ours, statistics(theirs), strict=True):
@@ -46,3 +47,16 @@ def test_macs_and_parameters_match_a_count_by_hand() -> None:
     counted = cost(net, 32)
     assert counted.macs == 16 * 16 * (8 * 3 * 9 + 8 * 25) + 8 * 10
     assert counted.parameters == 8 * 3 * 9 + 8 * 25 + 8 * 10 + 10
+
+
+def test_the_order_of_the_images_may_be_by_class(proxyless: Supernet) -> None:
+    rng = np.random.default_rng(0)
+    dark, bright = (rng.normal(c, 0.1, (40, 3, 32, 32)).astype(np.float32) for c in (-1, 1))
+    by_class = np.concatenate([dark, bright])
+    mixed = np.stack([dark, bright], 1).reshape(by_class.shape)
+    found: list[torch.Tensor] = []
+    for images in (by_class, mixed):
+        module = proxyless.extract(proxyless.smallest(32))
+        recalibrate_batch_norm(module, images, batch_size=40)
+        found.append(dict(module.named_buffers())["first_conv.bn.running_var"])
+    torch.testing.assert_close(found[0], found[1], rtol=0.1, atol=1e-4)
