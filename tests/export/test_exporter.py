@@ -159,12 +159,17 @@ def test_a_candidate_that_fails_again_stops_the_export(study: Study, tmp_path: P
 
 
 def test_a_disk_that_fills_up_while_exporting_leaves_nothing(study: Study, tmp_path: Path) -> None:
+    offline = study.outcome.document.model_copy(update={"scenarios": ["Offline"]})
+    outcome, bench = (
+        replace(study.outcome, document=offline),
+        replace(study.bench, document=offline),
+    )
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     # Room for the logs and the engine, not for the report.
     resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, before[1]))
     try:
         with pytest.raises(InputError, match="free space or choose another place") as refused:
-            Exporter(study.outcome, study.bench, PLAN, silent).export(tmp_path / "best")
+            Exporter(outcome, bench, PLAN, silent).export(tmp_path / "best")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert "\n" not in str(refused.value)
