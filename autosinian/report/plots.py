@@ -24,6 +24,9 @@ BOUND = {"color": "#dc2626", "width": 1, "dash": "dash"}
 LOGARITHMIC_FROM = 30.0
 """An axis whose largest value is so many times its smallest is logarithmic."""
 
+EDGE = 0.01
+"""Where, as a share of the plot's width, candidates stand that were never timed."""
+
 WORDS_A_LINE = 60
 
 
@@ -50,7 +53,7 @@ def pareto_figure(outcome: "Outcome") -> Figure:
     ]
     if refused:
         edge = _points("not timed", refused, y, y, outcome, REFUSED)
-        traces.append({**edge, "x": [0.0] * len(refused), "xaxis": "x2", "cliponaxis": False})
+        traces.append({**edge, "x": [EDGE] * len(refused), "xaxis": "x2"})
     if len(outcome.objectives) > 1:
         traces.append(
             {

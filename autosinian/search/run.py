@@ -1,6 +1,5 @@
 """The search itself: ask for a candidate, measure it, tell what was found; until told to stop."""
 
-import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from optuna.trial import TrialState
 from autosinian.errors import AutosinianError, TrialFailure
 from autosinian.evaluate.evaluation import Evaluation
 from autosinian.report.live import LiveView
+from autosinian.report.remaining import remaining_seconds
 from autosinian.search.dashboard import StudyPage, annotate_trial, artifact_store, attach_files
 from autosinian.search.judge import Judge
 from autosinian.search.outcome import CANDIDATE, EVALUATION, REASON, Outcome, read_outcome
@@ -89,7 +89,8 @@ class Search:
             self._sweep()
             self._view.update(self.outcome())
             self._measure_baseline()
-            self._view.update(self.outcome(), self._remaining(limits, start))
+            outcome = self.outcome()
+            self._view.update(outcome, self._remaining(outcome, limits, start))
             while self._goes_on(limits, start):
                 try:
                     self._one_trial()
@@ -97,7 +98,7 @@ class Search:
                     self._view.message(str(end))
                     break
                 outcome = self.outcome()
-                self._view.update(outcome, self._remaining(limits, start))
+                self._view.update(outcome, self._remaining(outcome, limits, start))
                 self._page.update(outcome)
         except KeyboardInterrupt:
             self.interrupted = True
@@ -278,14 +279,12 @@ class Search:
         in_time = limits.time_s is None or time.monotonic() - start < limits.time_s
         return finished < limits.trials and in_time
 
-    def _remaining(self, limits: Limits, start: float) -> float | None:
-        """Seconds left by the median trial so far, cut at the time limit."""
-        trials = [t for t in self._study.get_trials(deepcopy=False) if is_finished(t)]
-        spent = [t.duration.total_seconds() for t in trials if t.duration]
-        left = [(limits.trials - len(trials)) * statistics.median(spent)] if spent else []
+    def _remaining(self, outcome: Outcome, limits: Limits, start: float) -> float | None:
+        finished = sum(record.state in ("measured", "infeasible") for record in outcome.records)
+        time_left = None
         if limits.time_s is not None:
-            left.append(limits.time_s - (time.monotonic() - start))
-        return max(0.0, min(left)) if left else None
+            time_left = limits.time_s - (time.monotonic() - start)
+        return remaining_seconds(outcome, limits.trials - finished, time_left)
 
 
 def _is_old(trial: optuna.trial.FrozenTrial) -> bool:

@@ -31,7 +31,7 @@ def test_candidates_refused_before_they_were_timed_stand_at_the_edge(outcome: Ou
     untimed = [r for r in outcome.records if r.metrics and SPEED not in r.metrics]
     edge = traces(pareto_figure(outcome))["not timed"]
     assert edge["xaxis"] == "x2"
-    assert edge["x"] == [0.0] * len(untimed)
+    assert edge["x"] == [0.01] * len(untimed)
     assert edge["y"] == [100 * r.metrics["accuracy"] for r in untimed]
 
 
