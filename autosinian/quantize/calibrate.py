@@ -39,7 +39,8 @@ def collect_histograms(
     session = _tapped_session(graph, names, model)
     outputs = [item.name for item in session.get_outputs()]
     input_name = session.get_inputs()[0].name
-    histograms = {name: Histogram() for name in names}
+    # An image with one background is a peak to entropy calibration, which then cuts off the rest.
+    histograms = {name: Histogram(bounded=name == input_name) for name in names}
     for batch in _batches(session, input_name, outputs, inputs, batch_size):
         tensors = {input_name: batch}
         tensors.update(zip(outputs, session.run(outputs, {input_name: batch}), strict=True))

@@ -16,12 +16,14 @@ class Histogram:
     """Counts of `|x|` in `BINS` equal bins over `[0, span)`.
 
     `span` is a power of two above `greatest`, doubled when a greater value comes: so the counts
-    do not depend on how the values were split into batches, nor on the batches' order.
+    do not depend on how the values were split into batches, nor on the batches' order. `bounded`
+    marks values that cannot exceed their range (pixels): no method saturates them.
     """
 
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
     span: float = 0.0
     greatest: float = 0.0
+    bounded: bool = False
 
     def add(self, values: NDArray[np.float32], greatest: float | None = None) -> None:
         """Count `values`, of any shape; `greatest` is their `max |x|` where it is known."""

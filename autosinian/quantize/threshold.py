@@ -18,12 +18,12 @@ ENTROPY_LEVELS = 128
 def threshold(histogram: Histogram, method: str, *, percentile: float = PERCENTILE) -> float:
     """The greatest `|x|` that INT8 represents; greater ones saturate. Zero for all-zero tensors.
 
-    `minmax` saturates none, `percentile` the share `1 - percentile / 100` of all values, and
+    No method saturates a bounded tensor. `minmax` saturates none, `percentile` the share `1 - percentile / 100` of all values, and
     `entropy` as many as lose the least information (Kullback-Leibler divergence).
     """
     if method not in METHODS:
         raise InputError(f"calibration must be one of {', '.join(METHODS)}, but got `{method}`")
-    if method == "minmax" or histogram.greatest == 0.0:
+    if method == "minmax" or histogram.bounded or histogram.greatest == 0.0:
         return histogram.greatest
     if method == "percentile":
         return _percentile_threshold(histogram, percentile)

@@ -46,6 +46,14 @@ def test_ranges_do_not_depend_on_the_batch_size(plain: Path, method: str) -> Non
         assert parts.scales[name] == pytest.approx(scale, rel=1e-4)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_no_method_saturates_the_images(plain: Path, method: str) -> None:
+    inputs = np.full((20, 3, 16, 16), 0.8, np.float32)  # one background, as Fashion-MNIST has
+    inputs[:, :, 4:8, 4:8] = images(20, 0, 4) * 2
+    ranges = collect_ranges(plain, inputs, method)
+    assert ranges.scales["images"] == pytest.approx(np.abs(inputs).max() / 127)
+
+
 def test_histograms_once_serve_all_methods(plain: Path) -> None:
     inputs = images(20, 0, 16)
     histograms = collect_histograms(plain, inputs)
