@@ -16,7 +16,6 @@ _SERVER_REACH = 2.0
 
 # LoadGen itself adds a tenth to the expected rate; machines vary by more.
 _HEADROOM = 1.2
-_RAISE = 1.5
 _ATTEMPTS = 3
 
 HIGHER_IS_BETTER = ("samples_per_second",)
@@ -45,16 +44,18 @@ def perform(job: Job, limits: Limits, *, expected_rate: float | None = None) -> 
     """One performance run with the machine to itself; Server's is the best rate that holds.
 
     `expected_rate` is what is known of it, in samples/s: Offline makes its queries in advance for
-    it, the Server bisection starts from it. An INVALID run is repeated for a higher rate, because
-    an Offline run that turns out faster than expected ends before its time. Raises `TrialFailure`
-    where LoadGen says INVALID each time.
+    it, the Server bisection starts from it. An INVALID run is repeated for the rate that it
+    reached, because an Offline run that turns out faster than expected ends before its time.
+    Raises `TrialFailure` where LoadGen says INVALID each time.
     """
-    for attempt in range(_ATTEMPTS):
-        rate = expected_rate and expected_rate * _HEADROOM * _RAISE**attempt
+    rate = expected_rate
+    for _ in range(_ATTEMPTS):
         with alone():
             measured = _run(job, limits, rate)
         if measured.valid:
             return measured
+        # What it reached is known also of a run that was too short.
+        rate = max(rate or 0.0, measured.samples_per_second or 0.0) or None
     reason = measured.invalid_reason or "no reason given"
     raise TrialFailure(
         "performance", f"LoadGen says INVALID in {job.scenario} {_ATTEMPTS} times: {reason}"
@@ -63,7 +64,7 @@ def perform(job: Job, limits: Limits, *, expected_rate: float | None = None) -> 
 
 def _run(job: Job, limits: Limits, rate: float | None) -> Measurement:
     if job.scenario == "Server":
-        start = (rate or _HEADROOM) / _HEADROOM
+        start = rate or 1.0
         return find_server_qps(
             job,
             start * _SERVER_REACH,
@@ -74,7 +75,7 @@ def _run(job: Job, limits: Limits, rate: float | None) -> Measurement:
         )
     if job.scenario == "Offline" and rate:
         # A setting of the study's own comes first.
-        job = replace(job, settings={"offline_expected_qps": rate, **job.settings})
+        job = replace(job, settings={"offline_expected_qps": _HEADROOM * rate, **job.settings})
     return run(job, time_limit_s=limits.time_s, memory_limit_bytes=limits.memory_bytes)
 
 
