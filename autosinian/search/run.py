@@ -3,13 +3,13 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import optuna
 from optuna.trial import TrialState
 
-from autosinian.errors import AutosinianError, TrialFailure
+from autosinian.errors import AutosinianError, InputError, TrialFailure
 from autosinian.evaluate.evaluation import Evaluation
 from autosinian.report.live import LiveView
 from autosinian.report.remaining import remaining_seconds
@@ -92,6 +92,7 @@ class Search:
             outcome = self.outcome()
             self._view.update(outcome, self._remaining(outcome, limits, start))
             while self._goes_on(limits, start):
+                self._sweep()
                 try:
                     self._one_trial()
                 except SpaceExhausted as end:
@@ -117,6 +118,9 @@ class Search:
         trial.set_user_attr(CANDIDATE, candidate.to_dict())
         reference = self._study.user_attrs.get(BASELINE_ATTRIBUTE)
         metrics = reference["evaluation"]["metrics"] if reference else {}
+        if reference is None and candidate != self._baseline:
+            self._give_back(trial, candidate, "another process took the baseline at that moment")
+            return
         judge = Judge(self._bench.document, metrics)
         try:
             with self._heart(candidate.key):
@@ -126,13 +130,17 @@ class Search:
         except TrialFailure as failure:
             self._tell_failure(trial, candidate, failure, judge)
         except BaseException:
-            # Ctrl-C, a full disk: the candidate goes back, so that the next run measures it.
-            self._store.forget(candidate.key)
-            trial.set_user_attr(REASON, "interrupted")
-            self._study.tell(trial, state=TrialState.FAIL)
+            # Ctrl-C, a full disk: the next run measures it.
+            self._give_back(trial, candidate, "interrupted")
             raise
         record = self.outcome().records[trial.number]
         annotate_trial(self._study, trial, record, metrics, self._bench.folder, self._artifacts)
+
+    def _give_back(self, trial: optuna.Trial, candidate: Candidate, reason: str) -> None:
+        # The study is told first: killed in between, the claim is stale and the next run frees it.
+        trial.set_user_attr(REASON, reason)
+        self._study.tell(trial, state=TrialState.FAIL)
+        self._store.forget(candidate.key)
 
     def _ask(self) -> optuna.Trial:
         try:
@@ -170,8 +178,15 @@ class Search:
     def _tell_failure(
         self, trial: optuna.Trial, candidate: Candidate, failure: TrialFailure, judge: Judge
     ) -> None:
-        trial.set_user_attr(REASON, str(failure))
         self._view.message(f"trial {trial.number}: {failure}")
+        if candidate == self._baseline:
+            # Given back, so that the same command under other limits or on a mended machine
+            # measures it; without it nothing else can be judged.
+            self._give_back(trial, candidate, str(failure))
+            raise AutosinianError(
+                f"the baseline (largest subnet, fp32, batch 1) must be measurable, but {failure}"
+            ) from failure
+        trial.set_user_attr(REASON, str(failure))
         if failure.transient and self._attempts(candidate.key) < MAX_ATTEMPTS:
             self._study.tell(trial, state=TrialState.FAIL)
             self._store.release(candidate.key)
@@ -180,10 +195,6 @@ class Search:
             trial.set_constraint(text, violation)
         self._study.tell(trial, state=TrialState.PRUNED)
         self._store.finish(candidate.key)
-        if candidate == self._baseline:
-            raise AutosinianError(
-                f"the baseline (largest subnet, fp32, batch 1) must be measurable, but {failure}"
-            ) from failure
 
     def _measure_baseline(self) -> None:
         """Measure the baseline here, or wait for the process that does."""
@@ -209,6 +220,11 @@ class Search:
                 evaluation = self._evaluate(self._baseline, -1, judge)
             self._keep_baseline(evaluation)
             self._store.finish(self._baseline.key)
+        except TrialFailure as failure:
+            self._store.forget(self._baseline.key)
+            raise AutosinianError(
+                f"the baseline (largest subnet, fp32, batch 1) must be measurable, but {failure}"
+            ) from failure
         except BaseException:
             self._store.forget(self._baseline.key)
             raise
@@ -232,8 +248,10 @@ class Search:
                 self._store.finish(claim.candidate)
             elif trial.state == TrialState.RUNNING:
                 self._close_lost(trial, claim)
+        held = {claim.trial for claim in self._store.claims() if claim.state == "running"}
         for trial in trials.values():
-            if trial.state == TrialState.RUNNING and not trial.params and _is_old(trial):
+            if trial.state == TrialState.RUNNING and trial.number not in held and _is_old(trial):
+                # Killed before it had a claim, or between giving up the claim and saying so.
                 self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
     def _close_lost(self, trial: optuna.trial.FrozenTrial, claim: Claim) -> None:
@@ -241,6 +259,8 @@ class Search:
         self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         if claim.attempts < MAX_ATTEMPTS or not trial.params:
             return
+        if claim.candidate == self._baseline.key:
+            return  # always tried again: without it nothing can be judged
         lost = optuna.trial.create_trial(
             state=TrialState.PRUNED,
             params=trial.params,
@@ -264,7 +284,9 @@ class Search:
 
         def beat() -> None:
             while not done.wait(HEARTBEAT_S):
-                self._store.beat(key)
+                # A database that cannot be written is told by the trial's own thread.
+                with suppress(InputError):
+                    self._store.beat(key)
 
         thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
         thread.start()
