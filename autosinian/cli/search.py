@@ -39,7 +39,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--study", metavar="NAME", help="study's name (default: the file's name)")
     parser.add_argument("--seed", type=int, default=0, help="seed of all random draws (default: 0)")
     parser.add_argument(
-        "--sampler", default="tpe", help="how candidates are proposed: tpe or random (default: tpe)"
+        "--sampler",
+        choices=("tpe", "random"),
+        default="tpe",
+        help="how candidates are proposed (default: tpe)",
     )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON, last line")
     parser.set_defaults(run=run)
