@@ -30,7 +30,9 @@ def recalibrate_batch_norm(
 
     def batches() -> "Iterator[torch.Tensor]":
         for start in range(0, len(images), batch_size):
-            yield torch.from_numpy(images[order[start : start + batch_size]]).to(device)
+            batch = torch.from_numpy(images[order[start : start + batch_size]]).to(device)
+            # Two to eight times faster on CPUs, which are slow at depthwise layers in NCHW.
+            yield batch.contiguous(memory_format=torch.channels_last)
 
     recalibrate_from_batches(module, batches())
 
