@@ -272,7 +272,7 @@ class Space:
             self._supernet.smallest(middle),
             self._supernet.smallest(self.resolutions[-1]),
         ]
-        # Of the uniform subnets every third: all kernel sizes, expansions and depths appear.
+        # A few of the uniform subnets, the same ones every time.
         uniform = [s for r in self.resolutions for s in self._supernet.uniform(r)]
         random.Random(0).shuffle(uniform)
         subnets += uniform[:7]
