@@ -10,7 +10,6 @@ sampled: pages that they share count twice, so the figure is an upper bound.
 import argparse
 import csv
 import datetime
-import json
 import statistics
 import subprocess
 import sys
@@ -160,7 +159,6 @@ def main() -> None:
             writer = csv.DictWriter(stream, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-    print(json.dumps({"summary": {k: v for k, v in outcome.summary().items() if k != "front"}}))
 
 
 if __name__ == "__main__":
