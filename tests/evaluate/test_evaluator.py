@@ -1,0 +1,140 @@
+"""The stages of a trial, with a real supernet, engine and LoadGen, all very small."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autosinian.errors import InputError
+from autosinian.search.workbench import Workbench, open_workbench, read_space
+from autosinian.space.candidate import Candidate, Quantization
+from tests.search.conftest import SPACE, write_checkpoint
+
+SCENARIOS = "scenarios: [Offline, SingleStream]\nobjectives: [accuracy, Offline.samples_per_second]"
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
+    """Everything opened, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("evaluator")
+    write_checkpoint(folder / "tiny.pt")
+    text = SPACE.replace("objectives: [accuracy, samples_per_second]", SCENARIOS)
+    (folder / "tiny.yaml").write_text(text)
+    with pytest.MonkeyPatch.context() as there:
+        there.chdir(folder)
+        there.setattr("tempfile.tempdir", str(folder))
+        opened = open_workbench(read_space(folder / "tiny.yaml"), "tiny", "sqlite:///tiny.db")
+        yield opened
+        opened.store.close()
+
+
+@pytest.fixture(scope="module")
+def smallest(bench: Workbench) -> Candidate:
+    """The smallest subnet in int8, eight images at once."""
+    baseline = bench.space.baseline()
+    return replace(
+        baseline,
+        subnet=bench.supernet.smallest(16),
+        quantization=Quantization("int8", "minmax"),
+        engine=replace(baseline.engine, batch_size=8),
+    )
+
+
+def runs(bench: Workbench) -> set[str]:
+    return {path.name for path in (bench.folder / "runs").iterdir()}
+
+
+def test_every_scenario_is_measured_from_one_engine_file(
+    bench: Workbench, smallest: Candidate
+) -> None:
+    stages: list[str] = []
+    found = bench.evaluator.evaluate(smallest, "one", on_stage=stages.append)
+    assert found.complete
+    assert found.valid, found.invalid_reason
+    assert stages == [
+        "extract",
+        "quantize",
+        "build",
+        "accuracy",
+        "performance Offline",
+        "performance SingleStream",
+    ]
+    assert set(found.stage_s) == set(stages)
+    assert {
+        "macs",
+        "parameters",
+        "accuracy",
+        "Offline.samples_per_second",
+        "SingleStream.latency_ms",
+    } <= set(found.metrics)
+    assert 0 <= found.metrics["accuracy"] <= 1
+    assert (found.metrics["accuracy"] * 100) % 1 == pytest.approx(0, abs=1e-6)
+    assert [m.scenario for m in found.measurements] == ["Offline", "SingleStream"]
+    assert all((bench.folder / path).is_file() for path in found.files.values())
+    assert set(found.data_keys) == {"batch_norm", "calibration", "search"}
+    assert 0 < found.overhead_s < sum(found.stage_s.values())
+    assert bench.evaluator.networks.calibrator_cache(smallest).is_file()
+
+
+def test_what_is_known_of_a_network_is_not_measured_again(
+    bench: Workbench, smallest: Candidate
+) -> None:
+    first = bench.evaluator.evaluate(smallest, "two")
+    models = set((bench.folder / "models").iterdir())
+    before = runs(bench)
+    other = replace(smallest, engine=replace(smallest.engine, batch_size=4))
+    second = bench.evaluator.evaluate(other, "three")
+    assert set((bench.folder / "models").iterdir()) == models
+    assert second.metrics["accuracy"] == first.metrics["accuracy"]
+    assert second.files["model"] == first.files["model"]
+    assert second.files["engine"] != first.files["engine"]
+    assert not [name for name in runs(bench) - before if "accuracy" in name]
+
+
+def test_a_candidate_that_cannot_win_goes_no_further(bench: Workbench, smallest: Candidate) -> None:
+    early = bench.evaluator.evaluate(smallest, "four", refuse=lambda metrics: True)
+    assert not early.complete
+    assert set(early.metrics) == {"macs", "parameters"}
+    assert early.files == {}
+    later = bench.evaluator.evaluate(smallest, "five", refuse=lambda metrics: "accuracy" in metrics)
+    assert not later.complete
+    assert later.measurements == ()
+    assert set(later.files) == {"model", "engine"}
+    assert "Offline.samples_per_second" not in later.metrics
+
+
+def test_another_calibration_is_another_network(bench: Workbench, smallest: Candidate) -> None:
+    networks = bench.evaluator.networks
+    other = replace(smallest, quantization=Quantization("int8", "entropy"))
+    full = replace(smallest, quantization=Quantization())
+    batch = replace(smallest, engine=replace(smallest.engine, batch_size=4))
+    keys = {networks.key(c) for c in (smallest, other, full)}
+    assert len(keys) == 3
+    assert networks.key(batch) == networks.key(smallest)
+
+
+def test_the_same_candidate_makes_the_same_file(
+    bench: Workbench, smallest: Candidate, tmp_path: Path
+) -> None:
+    model = bench.evaluator.networks.model(smallest)
+    before = model.read_bytes()
+    model.unlink()
+    bench.evaluator.networks.module(bench.supernet.largest(16))
+    assert bench.evaluator.networks.model(smallest).read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_written_ends_the_search(
+    bench: Workbench, smallest: Candidate
+) -> None:
+    fresh = replace(smallest, subnet=bench.supernet.largest(16))
+    bench.evaluator.networks.module(fresh.subnet)
+    models = bench.folder / "models"
+    models.rename(bench.folder / "elsewhere")
+    models.write_text("a file in place of the folder")
+    try:
+        with pytest.raises(InputError, match="must be able to write its files"):
+            bench.evaluator.evaluate(fresh, "six")
+    finally:
+        models.unlink()
+        (bench.folder / "elsewhere").rename(models)
