@@ -86,14 +86,15 @@ def run(arguments: argparse.Namespace) -> int:
     with LiveView(name) as view:
         view.message("opening the supernet, the data and the engine")
         from autosinian.search.run import Limits, Search
-        from autosinian.search.storage import open_storage, storage_url
+        from autosinian.search.storage import open_storage, storage_failures_told, storage_url
 
         url = storage_url(name, arguments.storage)
         open_storage(url)
-        bench = open_workbench(document, name, url)
-        search = Search(bench, name, url, view, seed=arguments.seed, sampler=arguments.sampler)
-        limits = Limits(arguments.trials or document.trials, time_s)
-        outcome = search.run(limits)
+        with storage_failures_told(url):
+            bench = open_workbench(document, name, url)
+            search = Search(bench, name, url, view, seed=arguments.seed, sampler=arguments.sampler)
+            limits = Limits(arguments.trials or document.trials, time_s)
+            outcome = search.run(limits)
     if arguments.json:
         print(json.dumps(outcome.summary() | {"storage": url, "folder": str(bench.folder)}))
     else:

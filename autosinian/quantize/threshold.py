@@ -18,8 +18,9 @@ ENTROPY_LEVELS = 128
 def threshold(histogram: Histogram, method: str, *, percentile: float = PERCENTILE) -> float:
     """The greatest `|x|` that INT8 represents; greater ones saturate. Zero for all-zero tensors.
 
-    No method saturates a bounded tensor. `minmax` saturates none, `percentile` the share `1 - percentile / 100` of all values, and
-    `entropy` as many as lose the least information (Kullback-Leibler divergence).
+    `minmax` saturates none, `percentile` the share `1 - percentile / 100` of all values, and
+    `entropy` as many as lose the least information (Kullback-Leibler divergence). No method
+    saturates a bounded tensor.
     """
     if method not in METHODS:
         raise InputError(f"calibration must be one of {', '.join(METHODS)}, but got `{method}`")

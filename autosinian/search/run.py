@@ -1,5 +1,6 @@
 """The search itself: ask for a candidate, measure it, tell what was found; until told to stop."""
 
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from autosinian.space.candidate import Candidate
 from autosinian.store.store import HEARTBEAT_S, MAX_ATTEMPTS, Claim
 
 BASELINE_POLL_S = 1.0
+LEAST_FREE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -151,12 +153,22 @@ class Search:
             raise
 
     def _evaluate(self, candidate: Candidate, number: int, judge: Judge) -> Evaluation:
-        return self._bench.evaluator.evaluate(
-            candidate,
-            f"trial-{number:05d}",
-            refuse=(lambda metrics: False) if candidate == self._baseline else judge.refuse,
-            on_stage=lambda stage: self._view.stage(number, stage),
-        )
+        try:
+            return self._bench.evaluator.evaluate(
+                candidate,
+                f"trial-{number:05d}",
+                refuse=(lambda metrics: False) if candidate == self._baseline else judge.refuse,
+                on_stage=lambda stage: self._view.stage(number, stage),
+            )
+        except TrialFailure as failure:
+            # A worker on a full disk fails in ways that do not say so.
+            if shutil.disk_usage(self._bench.folder).free < LEAST_FREE_BYTES:
+                raise InputError(
+                    f"the disk must have room for a trial's files, but that of "
+                    f"`{self._bench.folder}` is full ({failure}); free space and run the same "
+                    "command again"
+                ) from failure
+            raise
 
     def _tell(
         self, trial: optuna.Trial, candidate: Candidate, evaluation: Evaluation, judge: Judge

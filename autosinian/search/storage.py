@@ -1,11 +1,13 @@
 """Opening a study: where it lives, and whether it is a study of this very space."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
@@ -57,6 +59,23 @@ def open_storage(url: str, *, must_exist: bool = False) -> RDBStorage:
         return storage
     except (SQLAlchemyError, ImportError, RuntimeError, OSError) as error:
         raise storage_error(url, error) from error
+
+
+@contextmanager
+def storage_failures_told(url: str) -> Iterator[None]:
+    """Make `InputError` of what optuna and the system raise when a study cannot be written."""
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+        raise storage_error(url, cause if isinstance(cause, Exception) else error) from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise InputError(
+            f"a search must be able to read and write its files, but: {error}; free space or "
+            "restore the file, then run the same command again"
+        ) from error
 
 
 def open_study(
