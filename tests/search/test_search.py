@@ -298,7 +298,7 @@ def can_mount() -> bool:
 @pytest.mark.skipif(not can_mount(), reason="no file system can be mounted here")
 def test_a_full_disk_ends_in_one_line_and_the_next_search_goes_on(desk: Desk) -> None:
     # Where the disk is full differs from run to run: arrays, models, logs or the database.
-    size = f"{__import__('os').environ['SZ']}k"
+    size = f"{random.randint(400, 2200)}k"
     launcher = ("unshare", "-rm", "sh", "-c", FULL_DISK, "sh", str(desk.folder), size)
     ended = end(desk.start(launcher=launcher))
     told = f"{size}: {(desk.folder / 'first.err').read_text()}"
