@@ -1,5 +1,6 @@
 """Opening a study: where it lives, and whether it is a study of this very space."""
 
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from autosinian.content import canonical_json
 from autosinian.errors import InputError
@@ -19,6 +20,7 @@ from autosinian.space.document import Document
 from autosinian.store.sqlite import connect_arguments, use_write_ahead_log
 from autosinian.store.store import storage_error
 
+CREATION_WAITS_S = (0.1, 0.3, 1.0)
 STUDIES = Path("studies")
 SPACE_ATTRIBUTE = "autosinian:space"
 DOCUMENT_ATTRIBUTE = "autosinian:document"
@@ -54,11 +56,24 @@ def open_storage(url: str, *, must_exist: bool = False) -> RDBStorage:
         except OSError as error:
             raise storage_error(url, error) from error
     try:
-        storage = RDBStorage(url, engine_kwargs={"connect_args": connect_arguments(url)})
+        storage = _connect(url)
         use_write_ahead_log(storage.engine)
         return storage
     except (SQLAlchemyError, ImportError, RuntimeError, OSError) as error:
         raise storage_error(url, error) from error
+
+
+def _connect(url: str) -> RDBStorage:
+    """Optuna's storage; again where another process created its tables at the same moment."""
+    for wait_s in CREATION_WAITS_S:
+        try:
+            return RDBStorage(url, engine_kwargs={"connect_args": connect_arguments(url)})
+        except (IntegrityError, OperationalError, ProgrammingError) as error:
+            text = str(error)
+            if "UNIQUE" not in text and "exist" not in text and "duplicate" not in text:
+                raise
+            time.sleep(wait_s)
+    return RDBStorage(url, engine_kwargs={"connect_args": connect_arguments(url)})
 
 
 @contextmanager
