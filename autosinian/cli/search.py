@@ -78,15 +78,18 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.trials is not None and arguments.trials < 1:
         raise InputError(f"`--trials` must be at least 1, but got {arguments.trials}")
 
-    from autosinian.report.live import LiveView
-    from autosinian.report.words import describe_outcome
-    from autosinian.search.workbench import open_workbench, read_space
+    from autosinian.search.space_file import read_space
 
     document = read_space(arguments.space)
+
+    from autosinian.report.live import LiveView
+    from autosinian.report.words import describe_outcome
+
     with LiveView(name) as view:
         view.message("opening the supernet, the data and the engine")
         from autosinian.search.run import Limits, Search
         from autosinian.search.storage import open_storage, storage_failures_told, storage_url
+        from autosinian.search.workbench import open_workbench
 
         url = storage_url(name, arguments.storage)
         open_storage(url)

@@ -1,6 +1,5 @@
 """Everything a study works with, opened from its document: supernet, data, engine, store."""
 
-import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,10 +14,10 @@ from autosinian.evaluate.arrays import ArrayCache
 from autosinian.evaluate.evaluator import Evaluator
 from autosinian.evaluate.networks import Networks
 from autosinian.search.storage import STUDIES, work_folder
-from autosinian.space.document import Document, read_document
+from autosinian.space.document import Document
 from autosinian.space.space import Space
 from autosinian.store import Store
-from autosinian.supernet import Supernet, is_local, open_supernet
+from autosinian.supernet import Supernet, open_supernet
 
 PACKAGES = ("mlcommons-loadgen", "numpy", "onnx", "onnxruntime", "optuna", "torch")
 
@@ -46,18 +45,6 @@ class Workbench:
         }
 
 
-def read_space(path: Path) -> Document:
-    """Read a space file; paths in it are relative to it and come back absolute."""
-    document = read_document(path)
-    updates: dict[str, object] = {}
-    if is_local(document.supernet):
-        updates["supernet"] = _absolute(document.supernet, path.parent)
-    if document.data.path is not None:
-        data_path = _absolute(document.data.path, path.parent)
-        updates["data"] = document.data.model_copy(update={"path": data_path})
-    return document.model_copy(update=updates)
-
-
 def open_workbench(document: Document, name: str, url: str) -> Workbench:
     """Open what `document` names. Raises `InputError` where a part is missing or does not fit."""
     data_path = Path(document.data.path) if document.data.path else None
@@ -81,7 +68,3 @@ def open_workbench(document: Document, name: str, url: str) -> Workbench:
     scenarios = tuple(document.scenarios)
     evaluator = Evaluator(networks, arrays, engine, document.measurement, scenarios, store, folder)
     return Workbench(document, supernet, engine, space, store, evaluator, folder)
-
-
-def _absolute(text: str, folder: Path) -> str:
-    return os.path.abspath(folder / Path(text).expanduser())  # noqa: PTH100  (keeps symlinks)

@@ -5,9 +5,9 @@ from autosinian.supernet.batch_norm import recalibrate_batch_norm
 from autosinian.supernet.cost import Cost, cost
 from autosinian.supernet.families import FAMILIES, SupernetConfig
 from autosinian.supernet.genes import GeneSpace
-from autosinian.supernet.hub import HUB
+from autosinian.supernet.hub import HUB, is_local
 from autosinian.supernet.net_files import load_weights, read_net, write_config, write_net
-from autosinian.supernet.supernet import FORMAT, InputRule, Supernet, is_local, open_supernet
+from autosinian.supernet.supernet import FORMAT, InputRule, Supernet, open_supernet
 
 __all__ = [
     "FAMILIES",

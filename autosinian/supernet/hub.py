@@ -21,6 +21,11 @@ HUB = {
 HUB_RESOLUTIONS = tuple(range(128, 225, 4))
 
 
+def is_local(source: str) -> bool:
+    """Whether `source` names a file rather than a hub supernet."""
+    return source.removeprefix("random:") not in HUB
+
+
 def hub_state(identity: str) -> "dict[str, torch.Tensor]":
     """The published weights, downloaded to `.torch/` of the current folder at the first call.
 

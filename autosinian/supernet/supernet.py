@@ -12,7 +12,7 @@ from autosinian.errors import InputError
 from autosinian.space.candidate import Subnet
 from autosinian.supernet.families import SupernetConfig, build_supernet
 from autosinian.supernet.genes import GeneSpace
-from autosinian.supernet.hub import HUB, HUB_RESOLUTIONS, hub_state
+from autosinian.supernet.hub import HUB, HUB_RESOLUTIONS, hub_state, is_local
 from autosinian.supernet.net_files import load_exactly, read_torch
 
 if TYPE_CHECKING:
@@ -113,11 +113,6 @@ class Supernet:
         net.set_active_subnet(**self.genes.settings(subnet))
         module: torch.nn.Module = net.get_active_subnet(preserve_weight=True)
         return module.eval()
-
-
-def is_local(source: str) -> bool:
-    """Whether `source` names a file rather than a hub supernet."""
-    return source.removeprefix("random:") not in HUB
 
 
 def open_supernet(source: str | Path, *, classes: int | None = None) -> Supernet:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from autosinian.errors import InputError
-from autosinian.search.workbench import Workbench, open_workbench, read_space
+from autosinian.search.space_file import read_space
+from autosinian.search.workbench import Workbench, open_workbench
 from autosinian.space.candidate import Candidate, Quantization
 from tests.search.conftest import SPACE, write_checkpoint
 

@@ -14,8 +14,9 @@ from autosinian.export.exporter import Exporter, Plan
 from autosinian.report.live import LiveView
 from autosinian.search.outcome import Outcome
 from autosinian.search.run import Limits, Search
+from autosinian.search.space_file import read_space
 from autosinian.search.storage import open_storage, storage_url
-from autosinian.search.workbench import Workbench, open_workbench, read_space
+from autosinian.search.workbench import Workbench, open_workbench
 from autosinian.supernet.families import SupernetConfig, build_supernet
 from autosinian.supernet.supernet import FORMAT
 
