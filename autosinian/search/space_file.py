@@ -1,0 +1,23 @@
+"""A search space file, its paths made absolute; light, so that a mistake in it is told at once."""
+
+import os
+from pathlib import Path
+
+from autosinian.space.document import Document, read_document
+from autosinian.supernet.hub import is_local
+
+
+def read_space(path: Path) -> Document:
+    """Read a space file; paths in it are relative to it and come back absolute."""
+    document = read_document(path)
+    updates: dict[str, object] = {}
+    if is_local(document.supernet):
+        updates["supernet"] = _absolute(document.supernet, path.parent)
+    if document.data.path is not None:
+        data_path = _absolute(document.data.path, path.parent)
+        updates["data"] = document.data.model_copy(update={"path": data_path})
+    return document.model_copy(update=updates)
+
+
+def _absolute(text: str, folder: Path) -> str:
+    return os.path.abspath(folder / Path(text).expanduser())  # noqa: PTH100  (keeps symlinks)
