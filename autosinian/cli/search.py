@@ -12,7 +12,9 @@ EPILOG = """\
 examples:
   autosinian search search_spaces/fashion_mnist.yaml
   autosinian search search_spaces/cifar10.yaml --trials 200 --time 2h
-  autosinian search space.yaml --storage postgresql://user@host/db   several machines share a study
+  autosinian search space.yaml --storage postgresql+psycopg://user@host/db   several machines
+
+PostgreSQL needs the extra: pip install "autosinian[postgresql]".
 
 The same command again resumes: what was measured stays, an interrupted trial is repeated. The same
 command in a second terminal shares the work. `--trials` and `--time` may change from run to run.
