@@ -6,7 +6,7 @@ import sys
 EPILOG = """\
 examples:
   autosinian dashboard fashion_mnist
-  autosinian dashboard cifar10 --storage postgresql://user@host/db --port 9000
+  autosinian dashboard cifar10 --storage postgresql+psycopg://user@host/db --port 9000
 
 The page shows every trial with a note (the candidate in words, its figures beside the baseline's,
 why it is infeasible), LoadGen's logs and the Pareto plot, also while a search runs. It listens on
