@@ -41,32 +41,30 @@ def recalibrate_from_batches(module: "torch.nn.Module", batches: "Iterator[torch
     """As `recalibrate_batch_norm`, from an iterator over `n x 3 x r x r` tensors."""
     import torch
 
-    sums: dict[torch.nn.BatchNorm2d, tuple[torch.Tensor, torch.Tensor]] = {}
+    sums: dict[torch.nn.BatchNorm2d, tuple[Any, Any]] = {}
     count = 0
 
-    def collect(layer: torch.nn.BatchNorm2d) -> Callable[[Any, tuple[torch.Tensor]], None]:
-        def hook(_: Any, inputs: tuple[torch.Tensor]) -> None:
-            x = inputs[0].detach().float()
-            variance, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
-            old = sums.get(layer)
-            if old is None:
-                sums[layer] = (mean * len(x), variance * len(x))
-            else:
-                sums[layer] = (old[0] + mean * len(x), old[1] + variance * len(x))
+    def collect(layer: torch.nn.BatchNorm2d) -> Callable[[Any, tuple[torch.Tensor], Any], None]:
+        def hook(_: Any, inputs: tuple[torch.Tensor], __: Any) -> None:
+            assert layer.running_mean is not None and layer.running_var is not None
+            n, values = len(inputs[0]), inputs[0].numel() // inputs[0].shape[1]
+            biased = layer.running_var * ((values - 1) / values)
+            mean, variance = sums.get(layer, (0.0, 0.0))
+            sums[layer] = (mean + layer.running_mean * n, variance + biased * n)
 
         return hook
 
     layers = [m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     was_training = module.training
     momenta = [layer.momentum for layer in layers]
-    handles = [layer.register_forward_pre_hook(collect(layer)) for layer in layers]
+    handles = [layer.register_forward_hook(collect(layer)) for layer in layers]
     try:
         module.eval()
         for layer in layers:
-            # Training mode normalises with the batch's own statistics; momentum 0 leaves the
-            # running ones alone until they are written below.
+            # Training mode normalises with the batch's own statistics; momentum 1 leaves just
+            # these in the running ones (the variance unbiased), where the hook reads them.
             layer.train()
-            layer.momentum = 0.0
+            layer.momentum = 1.0
         with torch.no_grad():
             for batch in batches:
                 module(batch)
