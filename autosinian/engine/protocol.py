@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +91,27 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Free everything; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class ResidentSession(Session, Protocol):
+    """A session that keeps samples where its device reads them fastest."""
+
+    def place(self, samples: NDArray[np.float32]) -> None:
+        """Make `samples`, `N x C x H x W`, rows 0 to N-1 in place of those placed before.
+
+        They are copied. Nothing may be in flight. Raises `ValueError` for another shape,
+        `TrialFailure` where the device has no room for them.
+        """
+        ...
+
+    def infer_rows(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits, `n x classes`, of the placed samples `rows`, with `1 <= n <= batch_size`."""
+        ...
+
+    def submit_rows(self, rows: NDArray[np.int64], on_done: OnDone) -> None:
+        """`submit` for placed samples; `rows` may be reused as soon as this returns."""
         ...
 
 

@@ -9,14 +9,20 @@ from typing import Any
 
 import mlperf_loadgen
 import numpy as np
-from numpy.typing import NDArray
 
 from autosinian.engine.protocol import Engine, Session
 from autosinian.engine.registry import get_engine
 from autosinian.errors import InputError, TrialFailure
+from autosinian.measure.feed import Feed, open_feed
 from autosinian.measure.logs import accuracy_of, find_log, read_verdict
 from autosinian.measure.measurement import MODES, SCENARIOS, Job, Measurement
-from autosinian.measure.raw_loop import latency_s, raw_loop, ready_batches
+from autosinian.measure.raw_loop import (
+    Ready,
+    latencies_s,
+    make_ready,
+    raw_latency_s,
+    raw_loop,
+)
 from autosinian.measure.samples import Samples
 from autosinian.measure.settings import (
     audit_config,
@@ -39,6 +45,7 @@ class _Run:
     job: Job
     engine: Engine
     session: Session
+    feed: Feed
     samples: Samples
     abort: Callable[[BaseException], None]
 
@@ -55,7 +62,7 @@ def run_job(job: Job, abort: Callable[[BaseException], None]) -> Measurement:
     session = engine.open(Path(job.engine_file), config)
     labels = None if job.labels is None else Path(job.labels)
     samples = Samples(Path(job.inputs), labels, session.input_shape)
-    run = _Run(job, engine, session, samples, abort)
+    run = _Run(job, engine, session, open_feed(session, samples), samples, abort)
     measurement = _raw(run) if settings is None else _loadgen(run, settings)
     session.close()
     return measurement
@@ -84,18 +91,28 @@ def _versions(engine: Engine) -> dict[str, str]:
 
 
 def _raw(run: _Run) -> Measurement:
-    batches = ready_batches(run.session, run.samples)
-    raw_loop(run.session, batches, float(run.job.sut.get("warmup_s", _WARMUP_S)))
-    seconds = float(run.job.settings.get("min_duration_ms", 1000)) * 1e-3
-    rate, count, took = raw_loop(run.session, batches, seconds)
+    job = run.job
+    ready = make_ready(run.session, run.feed, run.samples)
+    seconds = float(job.settings.get("min_duration_ms", 1000)) * 1e-3
+    raw_loop(ready, float(job.sut.get("warmup_s", _WARMUP_S)))
+    latency_ns: dict[str, float] = {}
+    if job.scenario in ("SingleStream", "MultiStream"):
+        samples = min(8 if job.scenario == "MultiStream" else 1, ready.batch_size)
+        middle, calls, took = raw_latency_s(ready, samples, seconds)
+        latency_ns["50.00"] = middle * 1e9
+        count = calls * samples
+        rate = count / took
+    else:
+        rate, count, took = raw_loop(ready, seconds)
     return Measurement(
-        scenario=run.job.scenario,
-        mode=run.job.mode,
+        scenario=job.scenario,
+        mode=job.mode,
         valid=True,
         samples_per_second=rate,
+        latency_ns=latency_ns,
         samples=count,
         loadgen_s=took,
-        log_folder=run.job.output_folder,
+        log_folder=job.output_folder,
         versions=_versions(run.engine),
     )
 
@@ -122,31 +139,31 @@ def _warm_up(run: _Run, settings: Any) -> None:
     expected latency, so that without them a run is much shorter or longer than `min_duration_ms`.
     """
     seconds = float(run.job.sut.get("warmup_s", _WARMUP_S))
-    batches = ready_batches(run.session, run.samples)
+    ready = make_ready(run.session, run.feed, run.samples)
     if run.job.scenario == "Offline":
-        rates = [raw_loop(run.session, batches, seconds / _WINDOWS)[0] for _ in range(_WINDOWS)]
+        rates = [raw_loop(ready, seconds / _WINDOWS)[0] for _ in range(_WINDOWS)]
         _estimate(run.job, settings, "offline_expected_qps", _ABOVE_ESTIMATE * max(rates))
         return
     if run.job.scenario == "Server":
-        _warm_up_sizes(run.session, batches[0], seconds)
-        raw_loop(run.session, batches, seconds)
+        _warm_up_sizes(ready, seconds)
+        raw_loop(ready, seconds)
         return
     multi = run.job.scenario == "MultiStream"
     samples = int(settings.multi_stream_samples_per_query) if multi else 1
-    size = min(samples, run.session.batch_size)
-    shortest = latency_s(run.session, batches[0][:size]) * -(-samples // size)
+    size = min(samples, ready.batch_size)
+    shortest = min(latencies_s(ready.infer, size)) * -(-samples // size)
     # Half: running out of queries makes a run invalid, too many cost next to nothing.
     name = "multi_stream_expected_latency_ns" if multi else "single_stream_expected_latency_ns"
-    streams = run.session.streams if samples > size else 1
+    streams = run.feed.streams if samples > size else 1
     _estimate(run.job, settings, name, shortest * 1e9 / 2 / streams)
 
 
-def _warm_up_sizes(session: Session, batch: NDArray[np.float32], seconds: float) -> None:
+def _warm_up_sizes(ready: Ready, seconds: float) -> None:
     """Infer every size of a partial batch once, as far as `seconds` go: engines with a dynamic
     batch prepare each size when it first comes."""
     end = time.perf_counter() + seconds
-    for size in range(1, session.batch_size + 1):
-        session.infer(batch[:size])
+    for size in range(1, ready.batch_size + 1):
+        ready.infer(size)
         if time.perf_counter() > end:
             return
 
@@ -160,17 +177,16 @@ def _estimate(job: Job, settings: Any, name: str, value: float) -> None:
 
 def _sut(run: _Run) -> Sut:
     if run.job.scenario == "Offline":
-        return OfflineSut(run.session, run.samples, run.abort)
+        return OfflineSut(run.feed, run.abort)
     if run.job.scenario == "Server":
         in_flight = run.job.sut.get("in_flight")
         return ServerSut(
-            run.session,
-            run.samples,
+            run.feed,
             run.abort,
             deque_timeout_us=float(run.job.sut.get("deque_timeout_us", 0.0)),
             in_flight=None if in_flight is None else int(in_flight),
         )
-    return StreamSut(run.session, run.samples, run.abort)
+    return StreamSut(run.feed, run.abort)
 
 
 def _loadgen(run: _Run, settings: Any) -> Measurement:
@@ -184,7 +200,7 @@ def _loadgen(run: _Run, settings: Any) -> Measurement:
 
     def load(indices: list[int]) -> None:
         try:
-            run.samples.load(indices)
+            run.feed.load(indices)
         except BaseException as failure:  # noqa: BLE001  (ends the process, told)
             run.abort(failure)
 

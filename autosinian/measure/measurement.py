@@ -17,7 +17,8 @@ class Job:
     asks for 600 s. `benchmark` is the model's name in those files. `sut` sets our own side:
     `deque_timeout_us` (how long a Server batch waits to fill), `in_flight` (Server batches
     submitted at once) and `warmup_s`. `RawLoop` runs the engine without LoadGen for
-    `settings["min_duration_ms"]`.
+    `settings["min_duration_ms"]`. `devices` are the GPUs that serve it, by NVML's index; empty
+    for an engine on the processor.
     """
 
     engine: dict[str, Any]
@@ -34,6 +35,7 @@ class Job:
     user_conf: str = ""
     audit_conf: str = ""
     benchmark: str = "resnet50"
+    devices: tuple[int, ...] = ()
 
     @property
     def stage(self) -> str:
@@ -42,8 +44,8 @@ class Job:
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "Job":
-        """Inverse of `to_dict`."""
-        return cls(**value)
+        """Inverse of `to_dict`, also after a trip through JSON."""
+        return cls(**{**value, "devices": tuple(value.get("devices", ()))})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, JSON-ready."""
@@ -55,7 +57,7 @@ class BuildJob:
     """The building of one engine file in one worker process.
 
     `engine` is `{"engine": name, "batch_size": n, "options": {...}}`, as in `Job`; `log_folder`
-    receives the worker's stderr.
+    receives the worker's stderr. `devices` names the GPU to build on, as in `Job`.
     """
 
     engine: dict[str, Any]
@@ -63,6 +65,7 @@ class BuildJob:
     precision: str
     engine_file: str
     log_folder: str
+    devices: tuple[int, ...] = ()
 
     @property
     def stage(self) -> str:
@@ -76,8 +79,8 @@ class BuildJob:
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "BuildJob":
-        """Inverse of `to_dict`."""
-        return cls(**value)
+        """Inverse of `to_dict`, also after a trip through JSON."""
+        return cls(**{**value, "devices": tuple(value.get("devices", ()))})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, JSON-ready."""
@@ -108,7 +111,9 @@ class Measurement:
     `target_qps` is the Server rate in queries/s, found in `probes` runs; `loadgen_s`, `worker_s`
     and `peak_memory_bytes` then count all of them. `accuracy` is a fraction. `samples`
     counts those scored, in a run without accuracy those timed. `valid` is LoadGen's
-    verdict and `invalid_reason` its words.
+    verdict and `invalid_reason` its words. `machine` is what the processor or the GPUs were doing;
+    `disturbance` says why the figures should not be trusted (throttled, shared), empty where
+    nothing speaks against them.
     """
 
     scenario: str
@@ -127,6 +132,8 @@ class Measurement:
     log_folder: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     probes: int = 1
+    machine: dict[str, Any] = field(default_factory=dict)
+    disturbance: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, JSON-ready."""

@@ -17,8 +17,8 @@ import mlperf_loadgen
 import numpy as np
 from numpy.typing import NDArray
 
-from autosinian.engine.protocol import OnDone, Session
-from autosinian.measure.samples import Samples
+from autosinian.engine.protocol import OnDone
+from autosinian.measure.feed import Feed
 
 Abort = Callable[[BaseException], None]
 _LABEL_BYTES = 8
@@ -55,45 +55,6 @@ class Sut(Protocol):
         ...
 
 
-class _Batches:
-    """Gathers samples into batches and submits them; the buffers circulate."""
-
-    def __init__(self, session: Session, samples: Samples, abort: Abort) -> None:
-        self._session, self._samples, self._abort = session, samples, abort
-        shape = (session.batch_size, *session.input_shape)
-        self._buffers: queue.SimpleQueue[NDArray[np.float32]] = queue.SimpleQueue()
-        # One more than can be in flight: the next batch is gathered while all are.
-        for _ in range(session.depth + 1):
-            self._buffers.put(np.empty(shape, np.float32))
-
-    def submit(
-        self,
-        ids: list[int],
-        indices: NDArray[np.int64],
-        after: Callable[[], None] | None = None,
-    ) -> None:
-        buffer = self._buffers.get()
-        self._session.submit(
-            self._samples.gather(indices, buffer), self._answer(ids, buffer, after)
-        )
-
-    def _answer(
-        self, ids: list[int], buffer: NDArray[np.float32], after: Callable[[], None] | None
-    ) -> OnDone:
-        def on_done(logits: NDArray[np.float32] | None, error: BaseException | None) -> None:
-            try:
-                if logits is None:
-                    raise error or RuntimeError("the engine gave neither logits nor an error")
-                complete_logits(ids, logits)
-                self._buffers.put(buffer)
-                if after is not None:
-                    after()
-            except BaseException as failure:  # noqa: BLE001  (ends the process, told)
-                self._abort(failure)
-
-        return on_done
-
-
 class OfflineSut:
     """All samples in one query: batches in the order given, as many in flight as the session
     takes.
@@ -104,13 +65,8 @@ class OfflineSut:
 
     _RESPONSES_AT_ONCE = 64
 
-    def __init__(self, session: Session, samples: Samples, abort: Abort) -> None:
-        self._session, self._samples, self._abort = session, samples, abort
-        shape = (session.batch_size, *session.input_shape)
-        # One more than can be in flight: the next batch is gathered while all are.
-        self._buffers: queue.SimpleQueue[NDArray[np.float32]] = queue.SimpleQueue()
-        for _ in range(session.depth + 1):
-            self._buffers.put(np.empty(shape, np.float32))
+    def __init__(self, feed: Feed, abort: Abort) -> None:
+        self._feed, self._abort = feed, abort
 
     def issue(self, ids: list[int], indices: list[int]) -> None:
         """Run every batch before returning."""
@@ -120,10 +76,10 @@ class OfflineSut:
             self._abort(failure)
 
     def _issue(self, ids: list[int], rows: NDArray[np.int64]) -> None:
-        self._samples.check(rows)
+        self._feed.check(rows)
         labels = np.empty(len(ids), np.int64)
         first_label = labels.ctypes.data
-        size = self._session.batch_size
+        size = self._feed.batch_size
         # Starts of batches whose labels are there and whose queries are not yet answered.
         done: collections.deque[int] = collections.deque()
 
@@ -134,28 +90,21 @@ class OfflineSut:
 
         pending = max(1, self._RESPONSES_AT_ONCE // size)
         for start in range(0, len(ids), size):
-            batch_labels = labels[start : start + size]
-            buffer = self._buffers.get()
-            batch = self._samples.gather(rows[start : start + size], buffer)
-            self._session.submit(batch, self._on_done(batch_labels, buffer, done, start))
+            end = start + size
+            self._feed.submit(rows[start:end], self._on_done(labels[start:end], done, start))
             if len(done) >= pending:
                 answer()
-        self._session.wait()
+        self._feed.wait()
         answer()
 
     def _on_done(
-        self,
-        labels: NDArray[np.int64],
-        buffer: NDArray[np.float32],
-        done: collections.deque[int],
-        start: int,
+        self, labels: NDArray[np.int64], done: collections.deque[int], start: int
     ) -> OnDone:
         def on_done(logits: NDArray[np.float32] | None, error: BaseException | None) -> None:
             try:
                 if logits is None:
                     raise error or RuntimeError("the engine gave neither logits nor an error")
                 logits.argmax(axis=1, out=labels)
-                self._buffers.put(buffer)
                 done.append(start)
             except BaseException as failure:  # noqa: BLE001  (ends the process, told)
                 self._abort(failure)
@@ -172,17 +121,12 @@ class OfflineSut:
 class StreamSut(OfflineSut):
     """SingleStream and MultiStream: a query that fits one batch is answered where it arrives."""
 
-    def __init__(self, session: Session, samples: Samples, abort: Abort) -> None:
-        super().__init__(session, samples, abort)
-        self._buffer = np.empty((session.batch_size, *session.input_shape), np.float32)
-
     def _issue(self, ids: list[int], rows: NDArray[np.int64]) -> None:
-        if len(ids) > self._session.batch_size:
+        if len(ids) > self._feed.batch_size:
             super()._issue(ids, rows)
             return
-        self._samples.check(rows)
-        batch = self._samples.gather(rows, self._buffer)
-        complete_logits(ids, self._session.infer(batch))
+        self._feed.check(rows)
+        complete_logits(ids, self._feed.infer(rows))
 
 
 class ServerSut:
@@ -194,17 +138,15 @@ class ServerSut:
 
     def __init__(
         self,
-        session: Session,
-        samples: Samples,
+        feed: Feed,
         abort: Abort,
         *,
         deque_timeout_us: float = 0.0,
         in_flight: int | None = None,
     ) -> None:
-        self._session, self._samples, self._abort = session, samples, abort
-        self._batches = _Batches(session, samples, abort)
+        self._feed, self._abort = feed, abort
         self._timeout_s = deque_timeout_us * 1e-6
-        self._permits = threading.Semaphore(in_flight or min(session.depth, session.streams + 1))
+        self._permits = threading.Semaphore(in_flight or min(feed.depth, feed.streams + 1))
         self._arrived: queue.SimpleQueue[tuple[list[int], list[int], float] | None]
         self._arrived = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="server-batches", daemon=True)
@@ -221,7 +163,7 @@ class ServerSut:
         """Let what has arrived run, then stop the thread."""
         self._arrived.put(None)
         self._thread.join()
-        self._session.wait()
+        self._feed.wait()
 
     def _run(self) -> None:
         try:
@@ -237,7 +179,7 @@ class ServerSut:
             return False
         ids, indices, since = list(item[0]), list(item[1]), item[2]
         self._permits.acquire()
-        size = self._session.batch_size
+        size = self._feed.batch_size
         more = True
         while len(ids) < size:
             left = since + self._timeout_s - time.perf_counter()
@@ -251,10 +193,22 @@ class ServerSut:
             ids += item[0]
             indices += item[1]
         rows = np.array(indices, np.int64)
-        self._samples.check(rows)
+        self._feed.check(rows)
         for start in range(0, len(ids), size):
             if start:
                 self._permits.acquire()
             end = start + size
-            self._batches.submit(ids[start:end], rows[start:end], self._permits.release)
+            self._feed.submit(rows[start:end], self._answer(ids[start:end]))
         return more
+
+    def _answer(self, ids: list[int]) -> OnDone:
+        def on_done(logits: NDArray[np.float32] | None, error: BaseException | None) -> None:
+            try:
+                if logits is None:
+                    raise error or RuntimeError("the engine gave neither logits nor an error")
+                complete_logits(ids, logits)
+                self._permits.release()
+            except BaseException as failure:  # noqa: BLE001  (ends the process, told)
+                self._abort(failure)
+
+        return on_done
