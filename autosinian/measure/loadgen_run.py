@@ -179,12 +179,11 @@ def _sut(run: _Run) -> Sut:
     if run.job.scenario == "Offline":
         return OfflineSut(run.feed, run.abort)
     if run.job.scenario == "Server":
-        in_flight = run.job.sut.get("in_flight")
         return ServerSut(
             run.feed,
             run.abort,
             deque_timeout_us=float(run.job.sut.get("deque_timeout_us", 0.0)),
-            in_flight=None if in_flight is None else int(in_flight),
+            in_flight=int(run.job.sut.get("in_flight", 0)),
         )
     return StreamSut(run.feed, run.abort)
 

@@ -142,7 +142,7 @@ class ServerSut:
         abort: Abort,
         *,
         deque_timeout_us: float = 0.0,
-        in_flight: int | None = None,
+        in_flight: int = 0,
     ) -> None:
         self._feed, self._abort = feed, abort
         self._timeout_s = deque_timeout_us * 1e-6

@@ -75,11 +75,16 @@ class EngineConfig:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A point of the search space in canonical form."""
+    """A point of the search space in canonical form.
+
+    `serving` holds the settings of our side of LoadGen's Server scenario, sorted by name; it is
+    empty where that scenario is not measured.
+    """
 
     subnet: Subnet
     quantization: Quantization
     engine: EngineConfig
+    serving: tuple[tuple[str, Option], ...] = ()
 
     @property
     def key(self) -> str:
@@ -88,7 +93,7 @@ class Candidate:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, JSON-ready."""
-        return {
+        value: dict[str, Any] = {
             "subnet": asdict(self.subnet),
             "quantization": asdict(self.quantization),
             "engine": {
@@ -97,6 +102,8 @@ class Candidate:
                 "options": dict(self.engine.options),
             },
         }
+        # Left out where empty, so that keys of candidates without it stay as they were.
+        return value | ({"serving": dict(self.serving)} if self.serving else {})
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "Candidate":
@@ -106,4 +113,5 @@ class Candidate:
             subnet=Subnet.from_dict(value["subnet"]),
             quantization=Quantization(**value["quantization"]),
             engine=EngineConfig.make(engine["engine"], engine["batch_size"], **engine["options"]),
+            serving=tuple(sorted(value.get("serving", {}).items())),
         )
