@@ -56,7 +56,8 @@ def trial_note(
         subnet = record.candidate.subnet
         genes = {"d": subnet.d, "ks": subnet.ks, "e": subnet.e, "w": subnet.w}
         lines = [f"{name}: {' '.join(map(str, gene))}" for name, gene in genes.items() if gene]
-        parts.append("```\n" + "\n".join(lines) + "\n```")
+        if lines:  # a fixed network has no genes
+            parts.append("```\n" + "\n".join(lines) + "\n```")
     if links:
         parts.append(" · ".join(f"[{plain(name)}]({path})" for name, path in links.items()))
     return "\n\n".join(parts) + "\n"

@@ -1,7 +1,7 @@
 """The parts of the report, each a heading with a table or two."""
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from autosinian.report.constraints import bindings
 from autosinian.report.figures import amount, cell, duration, label, number
@@ -12,6 +12,7 @@ from autosinian.report.words import candidate_words
 
 if TYPE_CHECKING:
     from autosinian.search.outcome import Outcome, Record
+    from autosinian.space.document import Document
 
 STATES = {"measured": "feasible", "lost": "interrupted"}
 TRIALS_NAMED = 12
@@ -167,14 +168,15 @@ def setup_section(outcome: "Outcome") -> Markup:
     facts = {
         "objectives": ", ".join(outcome.objectives),
         "constraints": ", ".join(document.constraints) or "none",
-        "supernet": document.supernet.rpartition("/")[2],
+        **_source(document),
         "data": document.data.name,
         "engine": document.engine,
         "seed": "none" if outcome.seed is None else str(outcome.seed),
     }
     if outcome.baseline_candidate is not None:
         facts["baseline"] = candidate_words(outcome.baseline_candidate)
-    space = document.model_dump(mode="json", exclude_none=True, exclude={"supernet", "data"})
+    hidden: dict[str, Any] = {"supernet": True, "data": True, "network": {"source"}}  # have paths
+    space = document.model_dump(mode="json", exclude_none=True, exclude=hidden)
     return join(
         [
             _facts(facts | outcome.versions),
@@ -185,6 +187,13 @@ def setup_section(outcome: "Outcome") -> Markup:
             ),
         ]
     )
+
+
+def _source(document: "Document") -> dict[str, str]:
+    """The supernet or the network, without the folder it lies in."""
+    if document.network is None:
+        return {"supernet": (document.supernet or "").rpartition("/")[2]}
+    return {"network": document.network.source.rpartition("/")[2]}
 
 
 def _remeasured(entry: Remeasurement, records: dict[int, "Record"], outcome: "Outcome") -> Row:

@@ -29,8 +29,8 @@ def candidate_words(candidate: Candidate) -> str:
 def short_words(candidate: Candidate) -> str:
     """What fits a terminal's line: depth, resolution, precision, batch size and streams."""
     subnet, engine = candidate.subnet, candidate.engine
-    parts = [_depth(subnet), f"{subnet.resolution} px", quantization_words(candidate.quantization)]
-    parts.append(f"batch {engine.batch_size}")
+    parts = [*_depth(subnet), f"{subnet.resolution} px"]
+    parts += [quantization_words(candidate.quantization), f"batch {engine.batch_size}"]
     options = dict(engine.options)
     if "streams" in options:
         parts.append(_option("streams", options["streams"]))
@@ -38,8 +38,11 @@ def short_words(candidate: Candidate) -> str:
 
 
 def subnet_words(subnet: Subnet) -> str:
-    """`depth 2-3-3-1, mostly 3x3, expansion 3.4 mean, 40 px`; genes that are 0 are not there."""
-    parts = [_depth(subnet)]
+    """`depth 2-3-3-1, mostly 3x3, expansion 3.4 mean, 40 px`; genes that are 0 are not there.
+
+    A fixed network is told by its resolution alone.
+    """
+    parts = _depth(subnet)
     kernels = [size for size in subnet.ks if size]
     if kernels:
         size, count = Counter(kernels).most_common(1)[0]
@@ -77,8 +80,9 @@ def engine_words(engine: EngineConfig) -> str:
     return ", ".join(parts + [_option(name, value) for name, value in options])
 
 
-def _depth(subnet: Subnet) -> str:
-    return f"depth {'-'.join(map(str, subnet.d))}"
+def _depth(subnet: Subnet) -> list[str]:
+    """Nothing for a fixed network, which has no genes."""
+    return [f"depth {'-'.join(map(str, subnet.d))}"] if subnet.d else []
 
 
 def _option(name: str, value: Option) -> str:

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from autosinian.network.source import local_source
 from autosinian.space.document import Document, read_document
 from autosinian.supernet.hub import is_local
 
@@ -11,8 +12,11 @@ def read_space(path: Path) -> Document:
     """Read a space file; paths in it are relative to it and come back absolute."""
     document = read_document(path)
     updates: dict[str, object] = {}
-    if is_local(document.supernet):
+    if document.supernet is not None and is_local(document.supernet):
         updates["supernet"] = _absolute(document.supernet, path.parent)
+    if document.network is not None:
+        source = local_source(document.network.source, lambda file: _absolute(file, path.parent))
+        updates["network"] = document.network.model_copy(update={"source": source})
     if document.data.path is not None:
         data_path = _absolute(document.data.path, path.parent)
         updates["data"] = document.data.model_copy(update={"path": data_path})

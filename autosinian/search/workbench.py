@@ -49,6 +49,7 @@ def open_workbench(document: Document, name: str, url: str) -> Workbench:
     """Open what `document` names. Raises `InputError` where a part is missing or does not fit."""
     data_path = Path(document.data.path) if document.data.path else None
     dataset = open_dataset(document.data.name, data_path)
+    assert document.supernet is not None
     supernet = open_supernet(document.supernet)
     if supernet.classes != dataset.classes:
         raise InputError(

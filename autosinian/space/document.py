@@ -1,11 +1,20 @@
 """The search space file: YAML, validated, every mistake named with its line."""
 
 import difflib
+import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from autosinian.errors import InputError
 from autosinian.space.rules import Constraint, Metric
@@ -40,6 +49,42 @@ class DataSpec(_Strict):
 
     name: str
     path: str | None = None
+
+
+class NetworkSpec(_Strict):
+    """One network in place of a supernet, and how it wants its images.
+
+    `source` is an ONNX file, or `package.module:name` or `file.py:name` where `name` is a torch
+    module or makes one without arguments. `resolution` may be left out where the ONNX tells it.
+    `mean` and `std` are of pixels in 0 to `pixel_range`, per channel, ImageNet's own by default.
+    `resize` is the short side in pixels before a centre crop, `ceil(resolution / 0.875)` where it
+    is left out; `square` resizes the whole image to `resolution x resolution`.
+    """
+
+    source: str = Field(min_length=1)
+    resolution: int | None = Field(default=None, ge=1, le=4096)
+    mean: list[float] | None = None
+    std: list[float] | None = None
+    pixel_range: Literal[1, 255] = 1
+    resize: int | Literal["square"] | None = None
+    interpolation: Literal["bilinear", "bicubic", "lanczos"] = "bilinear"
+
+    @field_validator("mean", "std")
+    @classmethod
+    def _per_channel(cls, values: list[float] | None) -> list[float] | None:
+        if values is not None and not (len(values) == 3 and all(map(math.isfinite, values))):
+            raise ValueError(f"three numbers must be given, red, green and blue, but got {values}")
+        return values
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> "NetworkSpec":
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("`mean` and `std` must be given together")
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError(f"`std` must be above 0, but got {self.std}")
+        if self.mean is None and self.pixel_range != 1:
+            raise ValueError("`pixel_range` says what `mean` and `std` count in; give them too")
+        return self
 
 
 class ArchitectureSpec(_Strict):
@@ -85,9 +130,10 @@ class MeasurementSpec(_Strict):
 
 
 class Document(_Strict):
-    """One search space file."""
+    """One search space file: over the subnets of `supernet`, or of one `network`."""
 
-    supernet: str
+    supernet: str | None = None
+    network: NetworkSpec | None = None
     data: DataSpec
     engine: str
     scenarios: list[Literal["Offline", "Server", "SingleStream", "MultiStream"]] = Field(
@@ -101,6 +147,17 @@ class Document(_Strict):
     measurement: MeasurementSpec = MeasurementSpec()
     trials: int = Field(100, ge=1)
     _origin: tuple[str, str] | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Document":
+        if (self.supernet is None) == (self.network is None):
+            given = "neither" if self.network is None else "both"
+            raise ValueError(f"one of `supernet` and `network` must be given, but {given} is")
+        if self.network is not None and self.architecture != ArchitectureSpec():
+            raise ValueError(
+                "`architecture` is chosen within a supernet; a `network` has one, so remove it"
+            )
+        return self
 
     def where(self, *location: str | int) -> str:
         """`name:line: ` of an entry, to begin a message with; empty where it has no text."""
@@ -143,7 +200,9 @@ def parse_document(text: str, name: str) -> Document:
         raise InputError(f"{name}{line}: not valid YAML: {problem}") from error
     _refuse_repeated_keys(node, name)
     if not isinstance(value, dict):
-        raise InputError(f"{name}: a search space must be a mapping with the key `supernet`")
+        raise InputError(
+            f"{name}: a search space must be a mapping with the key `supernet` or `network`"
+        )
     try:
         document = Document.model_validate(value)
     except ValidationError as error:
@@ -208,6 +267,8 @@ def _explain(error: ValidationError, node: yaml.Node | None, name: str) -> str:
         message = "this key must be given"
     elif first["type"] == "too_short":
         message = "a range must not be empty"
+    if not location:  # of the file as a whole
+        return f"{name}: {message}"
     shown = ".".join(str(step) for step in location)
     return f"{name}:{_line(node, location)}: `{shown}`: {message}"
 
@@ -216,7 +277,7 @@ def _alternative(step: str | int) -> type[yaml.Node] | None:
     """The form of value that a union's alternative takes; None for a step into the file."""
     if isinstance(step, int):
         return None
-    if step in ("int", "float", "bool", "str"):
+    if step in ("int", "float", "bool", "str") or step.startswith("literal["):
         return yaml.ScalarNode
     if step.startswith(("list[", "constrained-list")):
         return yaml.SequenceNode
@@ -241,6 +302,9 @@ def _known_keys(location: tuple[str | int, ...]) -> list[str]:
         field = model.model_fields.get(str(step))
         if _alternative(step) is yaml.MappingNode:
             model = Range
-        elif field is not None and isinstance(field.annotation, type):
-            model = field.annotation if issubclass(field.annotation, BaseModel) else model
+        elif field is not None:
+            # `NetworkSpec | None` is the model that it may hold.
+            for kind in (field.annotation, *get_args(field.annotation)):
+                if isinstance(kind, type) and issubclass(kind, BaseModel):
+                    model = kind
     return list(model.model_fields)

@@ -64,8 +64,10 @@ class Space:
         supernet: Subnets,
         tunables: tuple[Tunes, ...],
         precisions: tuple[str, ...],
+        serving: tuple[Tunes, ...] = (),
     ) -> None:
         self.document = document
+        self._serving = serving
         self._supernet = supernet
         self._tunables = tunables
         self._genes = {
@@ -153,7 +155,7 @@ class Space:
         return batch
 
     def _engine_dimensions(self) -> list[Dimension]:
-        declared = {tunable.name: tunable for tunable in self._tunables}
+        declared = {tunable.name: tunable for tunable in (*self._tunables, *self._serving)}
         found = []
         for name, values in (self.document.serving.__pydantic_extra__ or {}).items():
             where = self.document.where("serving", name)
@@ -186,10 +188,14 @@ class Space:
     def fingerprint(self) -> dict[str, Any]:
         """What makes two spaces the same study: all but run lengths, limits and paths."""
         document = self.document.model_dump(mode="json")
-        for key in ("trials", "measurement", "supernet", "data"):
+        for key in ("trials", "measurement", "supernet", "network", "data"):
             del document[key]
         document["data"] = self.document.data.name
-        document["supernet_sha256"] = self._supernet.sha256
+        if self.document.network is None:
+            document["supernet_sha256"] = self._supernet.sha256
+        else:
+            document["network"] = self.document.network.model_dump(exclude={"source"})
+            document["network_sha256"] = self._supernet.sha256
         document["dimensions"] = content_key(
             [[d.name, list(d.choices), d.low, d.high] for d in self.dimensions.values()]
         )
@@ -212,8 +218,9 @@ class Space:
         calibration = str(values["calibration"]) if precision == "int8" else "none"
         options = {t.name: values.get(t.name, t.default) for t in self._tunables}
         engine = EngineConfig.make(self.document.engine, int(values["batch_size"]), **options)
+        serving = tuple(sorted((t.name, values.get(t.name, t.default)) for t in self._serving))
         return Candidate(
-            self._supernet.canonical(subnet), Quantization(precision, calibration), engine
+            self._supernet.canonical(subnet), Quantization(precision, calibration), engine, serving
         )
 
     def encode(self, candidate: Candidate) -> dict[str, Option]:
@@ -224,6 +231,8 @@ class Space:
             "calibration": candidate.quantization.calibration,
             "batch_size": candidate.engine.batch_size,
             **dict(candidate.engine.options),
+            **dict(self._default_serving),
+            **dict(candidate.serving),
         }
         for name, genes in (
             ("depth", candidate.subnet.d),
@@ -249,22 +258,37 @@ class Space:
             EngineConfig.make(
                 self.document.engine, 1, **{t.name: t.default for t in self._tunables}
             ),
+            self._default_serving,
         )
+
+    @property
+    def _default_serving(self) -> tuple[tuple[str, Option], ...]:
+        return tuple(sorted((tunable.name, tunable.default) for tunable in self._serving))
 
     def warm_start(self) -> list[Candidate]:
         """Candidates worth knowing before any model is trained: extremes and uniform subnets.
 
         Multivariate TPE after the uniform subnets reached 0.98 of the reference hypervolume where
-        the default sampler reached 0.86 (OFA surrogate, 200 evaluations).
+        the default sampler reached 0.86 (OFA surrogate, 200 evaluations). Where there is one
+        network only: each precision at a middle and a large batch.
         """
         middle = self.resolutions[len(self.resolutions) // 2]
         batch = self.dimensions["batch_size"]
         batches = [batch.nearest(n) for n in (16, 64)]
         quantization = self.document.quantization
+        defaults = {t.name: t.default for t in self._tunables}
+
+        def make(subnet: Subnet, precision: str, batch_size: Option) -> Candidate:
+            calibration = quantization.calibration[0] if precision == "int8" else "none"
+            engine = EngineConfig.make(self.document.engine, int(batch_size), **defaults)
+            candidate = Candidate(subnet, Quantization(precision, calibration), engine)
+            return self.decode(self.encode(candidate))
+
+        if self.document.network is not None:
+            only = self._supernet.largest(middle)
+            precisions = reversed(quantization.precision)
+            return list(dict.fromkeys(make(only, p, b) for p in precisions for b in batches))
         fastest = "int8" if "int8" in quantization.precision else quantization.precision[-1]
-        precision = Quantization(
-            fastest, quantization.calibration[0] if fastest == "int8" else "none"
-        )
         subnets = [
             self._supernet.largest(self.resolutions[-1]),
             self._supernet.smallest(self.resolutions[0]),
@@ -276,13 +300,7 @@ class Space:
         uniform = [s for r in self.resolutions for s in self._supernet.uniform(r)]
         random.Random(0).shuffle(uniform)
         subnets += uniform[:7]
-        defaults = {t.name: t.default for t in self._tunables}
-        found = []
-        for index, subnet in enumerate(subnets):
-            engine = EngineConfig.make(
-                self.document.engine, int(batches[index % len(batches)]), **defaults
-            )
-            found.append(self.decode(self.encode(Candidate(subnet, precision, engine))))
+        found = [make(s, fastest, batches[i % len(batches)]) for i, s in enumerate(subnets)]
         return list(dict.fromkeys(found))
 
 
