@@ -196,7 +196,7 @@ class Search:
             # measures it; without it nothing else can be judged.
             self._give_back(trial, candidate, str(failure))
             raise AutosinianError(
-                f"the baseline (largest subnet, fp32, batch 1) must be measurable, but {failure}"
+                f"the baseline must be measurable, but {failure}"
             ) from failure
         trial.set_user_attr(REASON, str(failure))
         if failure.transient and self._attempts(candidate.key) < MAX_ATTEMPTS:
@@ -235,7 +235,7 @@ class Search:
         except TrialFailure as failure:
             self._store.forget(self._baseline.key)
             raise AutosinianError(
-                f"the baseline (largest subnet, fp32, batch 1) must be measurable, but {failure}"
+                f"the baseline must be measurable, but {failure}"
             ) from failure
         except BaseException:
             self._store.forget(self._baseline.key)

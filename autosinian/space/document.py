@@ -114,6 +114,15 @@ class ServingSpec(BaseModel):
     __pydantic_extra__: dict[str, Values]
 
 
+class BaselineSpec(BaseModel):
+    """How the baseline is served; the engine's tunables by their own names, defaults else."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    batch_size: int = Field(default=1, ge=1)
+    __pydantic_extra__: dict[str, int | float | bool | str]
+
+
 class MeasurementSpec(_Strict):
     """How long and within which limits each trial is measured."""
 
@@ -144,6 +153,7 @@ class Document(_Strict):
     architecture: ArchitectureSpec = ArchitectureSpec()
     quantization: QuantizationSpec = QuantizationSpec()
     serving: ServingSpec = ServingSpec()
+    baseline: BaselineSpec = BaselineSpec()
     measurement: MeasurementSpec = MeasurementSpec()
     trials: int = Field(100, ge=1)
     _origin: tuple[str, str] | None = PrivateAttr(default=None)

@@ -9,7 +9,7 @@ from autosinian.content import content_key
 from autosinian.errors import InputError
 from autosinian.space.candidate import Candidate, EngineConfig, Option, Quantization, Subnet
 from autosinian.space.dimension import Dimension, read_dimension
-from autosinian.space.document import Document
+from autosinian.space.document import BaselineSpec, Document
 
 
 class Genes(Protocol):
@@ -87,6 +87,7 @@ class Space:
                     + f"precision must be one that `{document.engine}` runs natively on this "
                     f"machine ({', '.join(precisions)}), but the search space has `{precision}`"
                 )
+        self._check_baseline(precisions)
         self.dimensions: dict[str, Dimension] = {d.name: d for d in self._list_dimensions()}
 
     def _restrict(
@@ -129,6 +130,23 @@ class Space:
                     f"{known[0]} to {known[-1]}, but the search space has {resolution}"
                 )
         return tuple(sorted(set(wanted)))
+
+    def _check_baseline(self, precisions: tuple[str, ...]) -> None:
+        served = self.document.baseline
+        if served.precision not in precisions:
+            raise InputError(
+                self.document.where("baseline", "precision")
+                + f"the baseline's precision must be one that `{self.document.engine}` runs "
+                f"natively on this machine ({', '.join(precisions)}), but is `{served.precision}`"
+            )
+        declared = {tunable.name: tunable for tunable in self._tunables}
+        for name, value in (served.__pydantic_extra__ or {}).items():
+            if name not in declared or not _tunable_holds(declared[name], value):
+                raise InputError(
+                    self.document.where("baseline", name)
+                    + f"`baseline.{name}` must be a tunable of `{self.document.engine}` "
+                    f"({', '.join(declared)}) with a value it may take, but is {value!r}"
+                )
 
     def _list_dimensions(self) -> list[Dimension]:
         found = []
@@ -190,6 +208,8 @@ class Space:
         document = self.document.model_dump(mode="json")
         for key in ("trials", "measurement", "supernet", "network", "data"):
             del document[key]
+        if self.document.baseline == BaselineSpec():
+            del document["baseline"]  # studies begun before it could be told
         document["data"] = self.document.data.name
         if self.document.network is None:
             document["supernet_sha256"] = self._supernet.sha256
@@ -248,16 +268,17 @@ class Space:
         return {name: dimension.sample(rng) for name, dimension in self.dimensions.items()}
 
     def baseline(self) -> Candidate:
-        """Largest subnet, fp32, batch 1, one stream; measured first, whether or not in the space.
+        """Largest subnet, served as the file's `baseline` says (fp32, batch 1, defaults).
 
-        It stands for the network as served without this tool.
+        It stands for the network as served without this tool, and is measured first, whether or
+        not it is in the space.
         """
+        served = self.document.baseline
+        options = {t.name: t.default for t in self._tunables} | (served.__pydantic_extra__ or {})
         return Candidate(
             self._supernet.largest(self.resolutions[-1]),
-            Quantization(),
-            EngineConfig.make(
-                self.document.engine, 1, **{t.name: t.default for t in self._tunables}
-            ),
+            Quantization(served.precision),
+            EngineConfig.make(self.document.engine, served.batch_size, **options),
             self._default_serving,
         )
 
@@ -274,7 +295,9 @@ class Space:
         """
         middle = self.resolutions[len(self.resolutions) // 2]
         batch = self.dimensions["batch_size"]
-        batches = [batch.nearest(n) for n in (16, 64)]
+        sizes = [int(size) for size in batch.choices or (batch.low, batch.high)]
+        low, high = min(sizes), max(sizes)
+        batches = [batch.nearest(n) for n in (round(low * (high / low) ** (2 / 3)), high)]
         quantization = self.document.quantization
         defaults = {t.name: t.default for t in self._tunables}
 

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autosinian.errors import InputError
+from autosinian.measure.serving import serving_tunables
 from autosinian.space.candidate import Candidate, EngineConfig, Quantization
+from autosinian.space.space import Space
 from tests.space.small_supernet import (
     PRECISIONS,
     TEXT,
@@ -177,3 +179,49 @@ def test_equal_networks_under_other_settings_have_other_keys() -> None:
         candidate.subnet, candidate.quantization, EngineConfig.make("small", 1, streams=2)
     )
     assert other.key != candidate.key
+
+
+def test_the_baseline_is_served_as_the_file_says() -> None:
+    served = "baseline: {precision: fp32, batch_size: 4, streams: 2, pinning: false}\n"
+    space = small_space(TEXT + served)
+    baseline = space.baseline()
+    assert baseline.engine.batch_size == 4
+    assert dict(baseline.engine.options) == {"streams": 2, "pinning": False}
+    assert space.fingerprint() != small_space().fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("precision: fp16", "baseline's precision must be"),
+        ("no_such_tunable: 3", "must be a tunable"),
+        ("streams: 1000", "must be a tunable"),
+    ],
+)
+def test_a_baseline_that_cannot_be_served_is_refused(entry: str, message: str) -> None:
+    assert message in refused(f"{TEXT}baseline: {{{entry}}}\n")
+
+
+def test_the_server_scenario_brings_its_own_settings() -> None:
+    space = Space(
+        small_document(
+            TEXT.replace("batch_size", "deque_timeout_us: [0, 500]\n  batch_size").replace(
+                "objectives: [accuracy, samples_per_second]",
+                "scenarios: [Server]\nobjectives: [accuracy, Server.samples_per_second]",
+            )
+        ),
+        SmallSupernet(),
+        TUNABLES,
+        PRECISIONS,
+        serving_tunables(("Server",)),
+    )
+    candidate = space.decode(space.sample(random.Random(0)))
+    assert dict(candidate.serving).keys() == {"deque_timeout_us", "in_flight"}
+    assert Candidate.from_dict(candidate.to_dict()) == candidate
+    assert space.decode(space.encode(candidate)) == candidate
+    assert dict(space.baseline().serving) == {"deque_timeout_us": 0, "in_flight": 0}
+
+
+def test_without_the_server_scenario_its_settings_are_no_tunables() -> None:
+    assert "not a tunable" in refused(TEXT.replace("streams", "deque_timeout_us"))
+    assert serving_tunables(("Offline", "SingleStream")) == ()
