@@ -6,12 +6,12 @@ from typing import Any
 
 from autosinian.content import file_sha256
 from autosinian.export.findings import Findings
-from autosinian.export.machine import machine_state
 from autosinian.export.remeasure import Remeasured
 from autosinian.export.runs import ranking_metric
 from autosinian.export.statement import LEVEL, NOISE_FLOOR, RULE
 from autosinian.export.validation import describe_data
 from autosinian.measure.logs import find_log, read_detail
+from autosinian.measure.machine import machine_state
 from autosinian.measure.measurement import Job, Measurement
 from autosinian.search.outcome import Outcome
 from autosinian.search.workbench import Workbench
@@ -126,6 +126,7 @@ def _job(job: Job) -> dict[str, Any]:
         "log_settings": job.log_settings,
         "sut": job.sut,
         "benchmark": job.benchmark,
+        "devices": list(job.devices),
     }
 
 
