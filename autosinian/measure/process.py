@@ -16,7 +16,10 @@ from typing import Any
 import psutil
 
 from autosinian.content import write_json
+from autosinian.engine.gpu import cuda_environment
 from autosinian.errors import InputError, TrialFailure
+from autosinian.measure.gpu_watch import GpuWatch
+from autosinian.measure.machine import processor_state
 from autosinian.measure.measurement import BuildJob, BuildResult, Job, Measurement
 
 # Often enough to stop a leak, seldom enough not to disturb a measurement on few cores.
@@ -45,8 +48,8 @@ def run(
 
     Raises `InputError` for what the job has wrong, `TrialFailure` with the stage and reason where
     the worker failed, crashed, hung beyond `time_limit_s` or grew beyond `memory_limit_bytes`.
-    Must be called from a thread that lives until it returns: the kernel kills the worker when
-    that thread ends.
+    The worker sees the job's GPUs alone, and they are watched while it runs. Must be called from a
+    thread that lives until it returns: the kernel kills the worker when that thread ends.
     """
     measurement = _run_once(job, time_limit_s, memory_limit_bytes, python)
     again = _with_more_queries(job, measurement)
@@ -63,10 +66,19 @@ def run(
 def _run_once(
     job: Job, time_limit_s: float, memory_limit_bytes: int, python: Sequence[str] | None
 ) -> Measurement:
-    result, ended = _work("run", job, time_limit_s, memory_limit_bytes, python)
+    machine, watch = processor_state(), None
+    if job.devices:
+        watch = GpuWatch(job.devices)
+        watch.before()
+    result, ended = _work("run", job, time_limit_s, memory_limit_bytes, python, watch)
     measurement = Measurement.from_dict(result)
-    peak = max(measurement.peak_memory_bytes, ended.peak_memory_bytes)
-    return replace(measurement, worker_s=ended.worker_s, peak_memory_bytes=peak)
+    return replace(
+        measurement,
+        worker_s=ended.worker_s,
+        peak_memory_bytes=max(measurement.peak_memory_bytes, ended.peak_memory_bytes),
+        machine=machine | (watch.summary() if watch else {}),
+        disturbance=watch.disturbance() if watch else "",
+    )
 
 
 def _with_more_queries(job: Job, measurement: Measurement) -> Job | None:
@@ -108,6 +120,7 @@ def _work(
     time_limit_s: float,
     memory_limit_bytes: int,
     python: Sequence[str] | None,
+    watch: GpuWatch | None = None,
 ) -> tuple[dict[str, Any], _Ended]:
     folder = Path(job.output_folder)
     job_file, result_file = folder / f"{kind}_job.json", folder / f"{kind}_result.json"
@@ -122,7 +135,8 @@ def _work(
                 *("-m", "autosinian.measure.worker"),
                 *(str(job_file), str(result_file), str(os.getpid())),
             ]
-            ended = _watch(command, stderr, time_limit_s, memory_limit_bytes)
+            environment = {**os.environ, **cuda_environment(job.devices)} if job.devices else None
+            ended = _watch(command, environment, stderr, time_limit_s, memory_limit_bytes, watch)
     except OSError as error:
         raise TrialFailure(
             job.stage, f"the worker cannot be started: {error}", transient=True
@@ -141,10 +155,18 @@ def _work(
     return result, ended
 
 
-def _watch(command: list[str], stderr: Any, time_limit_s: float, memory_limit_bytes: int) -> _Ended:
+def _watch(
+    command: list[str],
+    environment: dict[str, str] | None,
+    stderr: Any,
+    time_limit_s: float,
+    memory_limit_bytes: int,
+    gpus: GpuWatch | None,
+) -> _Ended:
     start = time.monotonic()
     process = subprocess.Popen(
         command,
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=stderr,
         stderr=stderr,
@@ -160,6 +182,8 @@ def _watch(command: list[str], stderr: Any, time_limit_s: float, memory_limit_by
             left = time_limit_s - (time.monotonic() - start)
             if poller.poll(1000 * max(0.0, min(_LOOK_EVERY_S, left))):
                 break
+            if gpus is not None:
+                gpus.sample((process.pid, *_children(process.pid)))
             used = _resident(watched)
             peak = max(peak, used)
             if used > memory_limit_bytes:

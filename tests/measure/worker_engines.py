@@ -1,5 +1,6 @@
 """Real engines that misbehave on purpose; workers load them by `module:Class`."""
 
+import json
 import os
 import sys
 import time
@@ -86,3 +87,17 @@ class RaisingEngine(_Wrapped):
         session = super().open(engine_file, config)
         session.__class__ = _RaisingSession
         return session
+
+
+class TellingEngine(_Wrapped):
+    """Writes which GPUs its process may see, in a file beside the engine file."""
+
+    def build(self, model: Path, precision: str, config: EngineConfig, engine_file: Path) -> None:
+        self.misbehave(engine_file)
+        wrapped = EngineConfig.make("openvino", config.batch_size, **dict(config.options))
+        super().build(model, precision, wrapped, engine_file)
+
+    def misbehave(self, engine_file: Path) -> None:
+        names = ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES")
+        told = {name: os.environ.get(name) for name in names}
+        engine_file.with_suffix(".told").write_text(json.dumps(told))
