@@ -187,9 +187,7 @@ def row(
         "samples_per_second": round(statistics.median(rates), 1),
         "lowest": round(min(rates), 1),
         "highest": round(max(rates), 1),
-        "joint_over_it": round(
-            statistics.median(j / r for j, r in zip(joint, rates, strict=True)), 3
-        ),
+        "joint_over_it": round(ratio, 3),
         "search_accuracy": round(accuracy, 4),
         "precision": candidate.quantization.precision,
         "resolution": candidate.subnet.resolution,
