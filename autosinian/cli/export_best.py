@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autosinian.cli.worker_options import add_worker_options, worker_choice
+
 if TYPE_CHECKING:
     from autosinian.export.bundle import Bundle
 
@@ -51,6 +53,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="S",
         help="seconds of each run; the winner's final run takes five times as long (default: 2)",
     )
+    add_worker_options(parser)
     parser.add_argument("--force", action="store_true", help="replace a bundle that is there")
     parser.add_argument("--json", action="store_true", help="print result.json")
     parser.set_defaults(run=run)
@@ -66,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     from autosinian.search.storage import load_study, storage_url, work_folder
     from autosinian.search.workbench import open_workbench
 
+    choice = worker_choice(arguments)
     plan = Plan(arguments.top, arguments.rounds, arguments.duration, 5 * arguments.duration)
     outcome = read_outcome(load_study(arguments.study, arguments.storage))
     folder = arguments.out or work_folder(arguments.study) / "best"
@@ -73,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_target(folder, force=arguments.force)
     pick(outcome, plan.top)
     url = storage_url(arguments.study, arguments.storage)
-    bench = open_workbench(outcome.document, arguments.study, url)
+    bench = open_workbench(outcome.document, arguments.study, url, choice)
     exporter = Exporter(outcome, bench, plan, lambda text: print(text, file=sys.stderr))
     bundle = exporter.export(folder, force=arguments.force)
     for constraint in bundle.result["constraints"]:

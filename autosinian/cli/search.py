@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+from autosinian.cli.worker_options import add_worker_options, worker_choice
 from autosinian.errors import InputError
 
 EPILOG = """\
@@ -13,6 +14,8 @@ examples:
   autosinian search search_spaces/fashion_mnist.yaml
   autosinian search search_spaces/cifar10.yaml --trials 200 --time 2h
   autosinian search space.yaml --storage postgresql+psycopg://user@host/db   several machines
+  autosinian search space.yaml --devices 0,1                                 two GPUs serve
+  autosinian search space.yaml --worker-python /opt/trt/bin/python3.11       TensorRT lives there
 
 PostgreSQL needs the extra: pip install "autosinian[postgresql]".
 
@@ -46,6 +49,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default="tpe",
         help="how candidates are proposed (default: tpe)",
     )
+    add_worker_options(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON, last line")
     parser.set_defaults(run=run)
 
@@ -79,6 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     name = study_name(arguments.space, arguments.study)
     if arguments.trials is not None and arguments.trials < 1:
         raise InputError(f"`--trials` must be at least 1, but got {arguments.trials}")
+    choice = worker_choice(arguments)
 
     from autosinian.search.space_file import read_space
 
@@ -96,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
         url = storage_url(name, arguments.storage)
         open_storage(url)
         with storage_failures_told(url):
-            bench = open_workbench(document, name, url)
+            bench = open_workbench(document, name, url, choice)
             search = Search(bench, name, url, view, seed=arguments.seed, sampler=arguments.sampler)
             limits = Limits(arguments.trials or document.trials, time_s)
             outcome = search.run(limits)

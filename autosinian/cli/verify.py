@@ -5,6 +5,8 @@ import json
 import sys
 from pathlib import Path
 
+from autosinian.cli.worker_options import add_worker_options, worker_choice
+
 EPILOG = """\
 Checks that every file is as exported, that net.config and init give the ONNX, that the engine file
 gives exactly the stated accuracy on the validation samples, and that its performance is not slower
@@ -42,6 +44,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         action="store_true",
         help="build the engine again from the ONNX where it was built for other versions",
     )
+    add_worker_options(parser)
     parser.add_argument("--json", action="store_true", help="print the checks as JSON")
     parser.set_defaults(run=run)
 
@@ -55,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         data=arguments.data,
         rounds=arguments.rounds,
         rebuild=arguments.rebuild,
+        choice=worker_choice(arguments),
         tell=lambda text: print(text, file=sys.stderr),
     )
     if arguments.json:

@@ -80,6 +80,14 @@ class OpenVinoEngine:
             "processor_features": processor_features(),
         }
 
+    def uses_gpu(self) -> bool:
+        """Never: the CPU plug-in alone is used."""
+        return False
+
+    def slow_imports(self) -> tuple[str, ...]:
+        """None: a worker that does without torch starts quickly."""
+        return ()
+
     def build(self, model: Path, precision: str, config: EngineConfig, engine_file: Path) -> None:
         """Compile `model` for `config.batch_size` and write it to `engine_file`."""
         options = self._checked(config)

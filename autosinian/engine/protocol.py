@@ -139,6 +139,15 @@ class Engine(Protocol):
         """Versions that decide whether an engine file fits: library, driver, processor."""
         ...
 
+    def uses_gpu(self) -> bool:
+        """Whether it computes on a GPU here: then a worker is given the GPUs that it may see."""
+        ...
+
+    def slow_imports(self) -> tuple[str, ...]:
+        """Modules whose import takes long and touches no device, best imported before a job is
+        there; empty where a worker starts quickly."""
+        ...
+
     def build(self, model: Path, precision: str, config: EngineConfig, engine_file: Path) -> None:
         """Compile an ONNX file to one engine file. Raises `InputError` for a file that is none,
         `TrialFailure("build", ...)` where the engine cannot build it."""

@@ -10,9 +10,16 @@ from autosinian.errors import InputError
 
 GROUP = "autosinian.engines"
 
+# This package's own, so that they are found also where it is on the path and not installed, as in
+# an interpreter that only runs workers.
+OWN = {
+    "openvino": "autosinian.engine.openvino:OpenVinoEngine",
+}
+
 
 def _points() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
+    own = {name: EntryPoint(name, value, GROUP) for name, value in OWN.items()}
+    return own | {point.name: point for point in entry_points(group=GROUP)}
 
 
 def engine_names() -> tuple[str, ...]:
@@ -34,7 +41,7 @@ def get_engine(name: str) -> Engine:
             raise InputError(f"engine {name!r} cannot be imported: {error}") from error
     points = _points()
     if name not in points:
-        known = ", ".join(sorted(points)) or "none: install the package so that they are found"
+        known = ", ".join(sorted(points))
         near = difflib.get_close_matches(name, points, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise InputError(f"engine must be one of: {known}; got {name!r}{hint}")

@@ -15,8 +15,7 @@ from autosinian.evaluate.evaluation import Evaluation, scenario_metrics
 from autosinian.evaluate.networks import Networks
 from autosinian.evaluate.quiet import alone, working
 from autosinian.measure import BuildJob, Job, Measurement
-from autosinian.measure.process import build, run
-from autosinian.measure.server import find_server_qps
+from autosinian.measure.workers import Workers
 from autosinian.space.candidate import Candidate
 from autosinian.space.document import MeasurementSpec
 from autosinian.space.rules import SCENARIOS
@@ -38,6 +37,7 @@ class Evaluator:
         networks: Networks,
         arrays: ArrayCache,
         engine: Engine,
+        workers: Workers,
         spec: MeasurementSpec,
         scenarios: tuple[str, ...],
         store: Store,
@@ -46,6 +46,7 @@ class Evaluator:
         self.networks = networks
         self.arrays = arrays
         self.engine = engine
+        self.workers = workers
         self.spec = spec
         self.scenarios = scenarios
         self.folder = folder
@@ -130,8 +131,9 @@ class Evaluator:
                 precision=candidate.quantization.precision,
                 engine_file=str(path),
                 log_folder=str(self.folder / "runs" / f"build-{key}"),
+                devices=self.workers.devices[:1],
             )
-            build(
+            self.workers.build(
                 job,
                 time_limit_s=self.spec.time_limit_s,
                 memory_limit_bytes=self._memory_limit,
@@ -180,7 +182,7 @@ class Evaluator:
         if offline is None:
             offline = self._run(replace(job, mode="RawLoop", scenario="Offline")).samples_per_second
         assert offline is not None
-        measured = find_server_qps(
+        measured = self.workers.find_server_qps(
             job,
             offline,
             self._server_share * offline if self._server_share else None,
@@ -217,10 +219,13 @@ class Evaluator:
             mode=mode,
             output_folder=str(self.folder / "runs" / run_name / f"{scenario}-{mode}"),
             settings=settings | self.spec.loadgen,
+            devices=self.workers.devices,
         )
 
     def _run(self, job: Job) -> Measurement:
-        return run(job, time_limit_s=self.spec.time_limit_s, memory_limit_bytes=self._memory_limit)
+        return self.workers.run(
+            job, time_limit_s=self.spec.time_limit_s, memory_limit_bytes=self._memory_limit
+        )
 
     @property
     def _memory_limit(self) -> int:

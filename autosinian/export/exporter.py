@@ -103,6 +103,7 @@ class Exporter:
             scenarios,
             rounds=plan.rounds,
             seconds=plan.seconds,
+            workers=self._bench.workers,
             limits=self._limits,
             folder=scratch / "rounds",
             on_run=progress.step,
@@ -136,13 +137,16 @@ class Exporter:
             self._tell(f"final accuracy of {entry.contender.name}")
             role = "accuracy" if entry is winner else "baseline-accuracy"
             job = self.job(entry.contender, "Offline", "AccuracyOnly")
-            scored[role] = score(for_duration(job, plan.seconds, scratch / role), self._limits)
+            scored[role] = score(
+                for_duration(job, plan.seconds, scratch / role), self._bench.workers, self._limits
+            )
         final: dict[str, Measurement] = {}
         for scenario in scenarios:
             self._tell(f"final {scenario} run, {plan.final_seconds:g} s")
             job = self.job(winner.contender, scenario, "PerformanceOnly")
             final[scenario] = perform(
                 for_duration(job, plan.final_seconds, scratch / "performance" / scenario),
+                self._bench.workers,
                 self._limits,
                 expected_rate=winner.means()[f"{scenario}.samples_per_second"],
             )

@@ -9,6 +9,7 @@ from autosinian.export.contender import Contender
 from autosinian.export.runs import Limits, for_duration, perform, performance_metrics
 from autosinian.export.statistics import Interval, confidence_interval
 from autosinian.measure.measurement import Job
+from autosinian.measure.workers import Workers
 
 OnRun = Callable[[str], None]
 
@@ -37,6 +38,7 @@ def remeasure(
     *,
     rounds: int,
     seconds: float,
+    workers: Workers,
     limits: Limits,
     folder: Path,
     on_run: OnRun,
@@ -58,7 +60,8 @@ def remeasure(
                 place = folder / f"{number:02d}" / name / scenario
                 job = for_duration(jobs(entry.contender, scenario), seconds, place)
                 try:
-                    measured = perform(job, limits, expected_rate=entry.contender.rate(scenario))
+                    rate = entry.contender.rate(scenario)
+                    measured = perform(job, workers, limits, expected_rate=rate)
                     for metric, value in performance_metrics(measured).items():
                         entry.values.setdefault(metric, []).append(value)
                 except TrialFailure as failure:

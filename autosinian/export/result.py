@@ -127,6 +127,7 @@ def _job(job: Job) -> dict[str, Any]:
         "sut": job.sut,
         "benchmark": job.benchmark,
         "devices": list(job.devices),
+        "devices": list(job.devices),
     }
 
 

@@ -7,8 +7,7 @@ from autosinian.errors import TrialFailure
 from autosinian.evaluate.evaluation import scenario_metrics
 from autosinian.evaluate.quiet import alone, working
 from autosinian.measure.measurement import Job, Measurement
-from autosinian.measure.process import run
-from autosinian.measure.server import find_server_qps
+from autosinian.measure.workers import Workers
 
 # A Server figure costs a bisection; from a good start three runs bracket it.
 _SERVER_PROBES = 3
@@ -40,7 +39,9 @@ def is_maximized(metric: str) -> bool:
     return metric.rpartition(".")[2] in HIGHER_IS_BETTER
 
 
-def perform(job: Job, limits: Limits, *, expected_rate: float | None = None) -> Measurement:
+def perform(
+    job: Job, workers: Workers, limits: Limits, *, expected_rate: float | None = None
+) -> Measurement:
     """One performance run with the machine to itself; Server's is the best rate that holds.
 
     `expected_rate` is what is known of it, in samples/s: Offline makes its queries in advance for
@@ -51,7 +52,7 @@ def perform(job: Job, limits: Limits, *, expected_rate: float | None = None) -> 
     rate = expected_rate
     for _ in range(_ATTEMPTS):
         with alone():
-            measured = _run(job, limits, rate)
+            measured = _run(job, workers, limits, rate)
         if measured.valid:
             return measured
         # What it reached is known also of a run that was too short.
@@ -62,10 +63,10 @@ def perform(job: Job, limits: Limits, *, expected_rate: float | None = None) -> 
     )
 
 
-def _run(job: Job, limits: Limits, rate: float | None) -> Measurement:
+def _run(job: Job, workers: Workers, limits: Limits, rate: float | None) -> Measurement:
     if job.scenario == "Server":
         start = rate or 1.0
-        return find_server_qps(
+        return workers.find_server_qps(
             job,
             start * _SERVER_REACH,
             start,
@@ -76,13 +77,15 @@ def _run(job: Job, limits: Limits, rate: float | None) -> Measurement:
     if job.scenario == "Offline" and rate:
         # A setting of the study's own comes first.
         job = replace(job, settings={"offline_expected_qps": _HEADROOM * rate, **job.settings})
-    return run(job, time_limit_s=limits.time_s, memory_limit_bytes=limits.memory_bytes)
+    return workers.run(job, time_limit_s=limits.time_s, memory_limit_bytes=limits.memory_bytes)
 
 
-def score(job: Job, limits: Limits) -> Measurement:
+def score(job: Job, workers: Workers, limits: Limits) -> Measurement:
     """One AccuracyOnly run. Raises `TrialFailure` where it gives no accuracy."""
     with working():
-        measured = run(job, time_limit_s=limits.time_s, memory_limit_bytes=limits.memory_bytes)
+        measured = workers.run(
+            job, time_limit_s=limits.time_s, memory_limit_bytes=limits.memory_bytes
+        )
     if measured.accuracy is None or not measured.valid:
         raise TrialFailure("accuracy", measured.invalid_reason or "LoadGen gave no accuracy")
     return measured

@@ -8,7 +8,6 @@ from statistics import fmean
 from typing import Any
 
 from autosinian.engine.protocol import Engine
-from autosinian.engine.registry import get_engine
 from autosinian.errors import AutosinianError, InputError, TrialFailure
 from autosinian.evaluate.quiet import working
 from autosinian.export import bundle as files
@@ -18,7 +17,7 @@ from autosinian.export.runs import Limits, for_duration, perform, performance_me
 from autosinian.export.statement import Statement
 from autosinian.export.validation import validation_arrays
 from autosinian.measure.measurement import BuildJob, Job
-from autosinian.measure.process import build
+from autosinian.measure.workers import DEFAULT_CHOICE, WorkerChoice
 from autosinian.report.remeasurement import Check
 from autosinian.space.candidate import Candidate
 
@@ -49,11 +48,13 @@ def verify(
     data: Path | None = None,
     rounds: int | None = None,
     rebuild: bool = False,
+    choice: WorkerChoice = DEFAULT_CHOICE,
     tell: OnMessage,
 ) -> Verification:
     """Check every file, then accuracy and performance from the bundle alone.
 
     `data` replaces the recorded place of the data set, `rounds` the recorded number of rounds.
+    `choice` says where workers run: left open, as many GPUs serve as in the export.
     With `rebuild` an engine file of other versions or of another processor is built again from the
     ONNX. Changed files end it there: nothing of a changed bundle is run. Raises `InputError` for
     what is no bundle or other data, `AutosinianError` for an engine that does not fit this machine.
@@ -69,7 +70,7 @@ def verify(
     checks = [Check("files", True, f"{count} files, every hash as exported")]
     with tempfile.TemporaryDirectory(prefix="autosinian-verify-") as scratch:
         try:
-            run = _Run(bundle, Path(scratch), data, rebuild, tell)
+            run = _Run(bundle, Path(scratch), data, rebuild, choice, tell)
             checks += run.network()
             checks += run.accuracy()
             checks += run.performance(rounds or int(bundle.result["rounds"]["count"]))
@@ -85,7 +86,13 @@ class _Run:
     """One verification's engine file, samples and figures."""
 
     def __init__(
-        self, bundle: Bundle, scratch: Path, data: Path | None, rebuild: bool, tell: OnMessage
+        self,
+        bundle: Bundle,
+        scratch: Path,
+        data: Path | None,
+        rebuild: bool,
+        choice: WorkerChoice,
+        tell: OnMessage,
     ) -> None:
         self._result = bundle.result
         self._bundle = bundle
@@ -94,7 +101,9 @@ class _Run:
         self._candidate = Candidate.from_dict(bundle.result["candidate"])
         limits = bundle.result["limits"]
         self._limits = Limits(float(limits["time_s"]), int(limits["memory_bytes"]))
-        self._engine = get_engine(self._candidate.engine.engine)
+        self._engine, self._workers = choice.open(
+            self._candidate.engine.engine, count=self._device_count()
+        )
         self._engine_file = self._fitting(self._engine, rebuild)
         tell("preparing the validation samples")
         self._arrays = validation_arrays(bundle.result["data"], data, scratch / "arrays")
@@ -123,16 +132,17 @@ class _Run:
             precision=self._candidate.quantization.precision,
             engine_file=str(path),
             log_folder=str(self._scratch / "build"),
+            devices=self._workers.devices[:1],
         )
         with working():
-            build(
+            self._workers.build(
                 job, time_limit_s=self._limits.time_s, memory_limit_bytes=self._limits.memory_bytes
             )
         return path
 
     def network(self) -> list[Check]:
-        """`net.config` + `init` give the ONNX."""
-        self._tell(f"making the ONNX again from {files.NET_CONFIG} and {files.INIT}")
+        """The network in the bundle gives the ONNX."""
+        self._tell("making the ONNX again from the network")
         with working():
             agreed, detail = compare_logits(
                 self._bundle, self._candidate, self._arrays.open_inputs(), self._scratch
@@ -143,7 +153,9 @@ class _Run:
         """Accuracy on the validation samples, which must be equal."""
         self._tell("measuring accuracy")
         job = self._job("Offline", "AccuracyOnly")
-        measured = score(for_duration(job, 1.0, self._scratch / "accuracy"), self._limits)
+        measured = score(
+            for_duration(job, 1.0, self._scratch / "accuracy"), self._workers, self._limits
+        )
         stated = self._result["accuracy"]
         self.figures["accuracy"] = measured.accuracy
         detail = f"{measured.accuracy:.6f} on {measured.samples} samples, stated {stated:.6f}"
@@ -173,7 +185,9 @@ class _Run:
             again = "" if attempt == 1 else ", again because it was slower than stated"
             self._tell(f"measuring {scenario}, round {number} of {rounds}{again}")
             place = self._scratch / scenario / f"{attempt}-{number:02d}"
-            measured = perform(for_duration(job, seconds, place), self._limits, expected_rate=known)
+            measured = perform(
+                for_duration(job, seconds, place), self._workers, self._limits, expected_rate=known
+            )
             for metric, value in performance_metrics(measured).items():
                 values.setdefault(metric, []).append(value)
         return {metric: fmean(found) for metric, found in values.items()}
@@ -201,7 +215,12 @@ class _Run:
             log_settings=recorded["log_settings"],
             sut=recorded["sut"],
             benchmark=recorded["benchmark"],
+            devices=self._workers.devices,
         )
+
+    def _device_count(self) -> int:
+        """How many GPUs served the exported runs; bundles of processors name none."""
+        return max(len(job.get("devices", ())) for job in self._result["jobs"].values())
 
 
 def failures(checks: Sequence[Check]) -> list[str]:

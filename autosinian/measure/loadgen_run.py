@@ -1,5 +1,6 @@
 """One run of one engine file, in this process: through LoadGen, or the raw loop without it."""
 
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -86,6 +87,7 @@ def _versions(engine: Engine) -> dict[str, str]:
         **engine.versions(),
         "mlcommons-loadgen": version("mlcommons-loadgen"),
         "numpy": np.__version__,
+        "python": platform.python_version(),
         "device": engine.device(),
     }
 

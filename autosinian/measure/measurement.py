@@ -88,6 +88,32 @@ class BuildJob:
 
 
 @dataclass(frozen=True)
+class DescribeJob:
+    """What an engine says of itself, asked in a worker process.
+
+    `engine` is its name; `output_folder` receives the worker's stderr; `devices` as in `Job`.
+    """
+
+    engine: str
+    output_folder: str
+    devices: tuple[int, ...] = ()
+
+    @property
+    def stage(self) -> str:
+        """Where it belongs among the steps that can fail."""
+        return "engine"
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "DescribeJob":
+        """Inverse of `to_dict`, also after a trip through JSON."""
+        return cls(**{**value, "devices": tuple(value.get("devices", ()))})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, JSON-ready."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class BuildResult:
     """What one build took; `build_s` inside the worker, `worker_s` with its start and end."""
 

@@ -20,7 +20,13 @@ from autosinian.engine.gpu import cuda_environment
 from autosinian.errors import InputError, TrialFailure
 from autosinian.measure.gpu_watch import GpuWatch
 from autosinian.measure.machine import processor_state
-from autosinian.measure.measurement import BuildJob, BuildResult, Job, Measurement
+from autosinian.measure.measurement import (
+    BuildJob,
+    BuildResult,
+    DescribeJob,
+    Job,
+    Measurement,
+)
 
 # Often enough to stop a leak, seldom enough not to disturb a measurement on few cores.
 _LOOK_EVERY_S = 0.2
@@ -114,9 +120,23 @@ def build(
     return replace(built, worker_s=ended.worker_s, peak_memory_bytes=peak)
 
 
+def describe(
+    job: DescribeJob,
+    *,
+    time_limit_s: float,
+    memory_limit_bytes: int,
+    python: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """What the job's engine says of itself in a fresh worker process; raises as `run` does.
+
+    See `autosinian.engine.described`; `worker` holds the interpreter's and LoadGen's versions.
+    """
+    return _work("describe", job, time_limit_s, memory_limit_bytes, python)[0]
+
+
 def _work(
     kind: str,
-    job: Job | BuildJob,
+    job: Job | BuildJob | DescribeJob,
     time_limit_s: float,
     memory_limit_bytes: int,
     python: Sequence[str] | None,

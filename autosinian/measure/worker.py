@@ -7,6 +7,7 @@ ends. LoadGen keeps state for the life of a process, so no process measures twic
 import ctypes
 import json
 import os
+import platform
 import resource
 import signal
 import sys
@@ -19,7 +20,7 @@ from typing import Any, NoReturn
 from autosinian.content import write_json
 from autosinian.engine.registry import get_engine
 from autosinian.errors import InputError, TrialFailure
-from autosinian.measure.measurement import BuildJob, BuildResult, Job
+from autosinian.measure.measurement import BuildJob, BuildResult, DescribeJob, Job
 from autosinian.space.candidate import EngineConfig
 
 _PR_SET_PDEATHSIG = 1
@@ -34,21 +35,26 @@ def main(arguments: list[str]) -> NoReturn:
     try:
         if isinstance(job, BuildJob):
             value = asdict(_build(job))
+        elif isinstance(job, DescribeJob):
+            value = _describe(job)
         else:
             from autosinian.measure.loadgen_run import run_job
 
             value = run_job(job, lambda error: _end_failed(result_file, job, error)).to_dict()
     except BaseException as error:  # noqa: BLE001  (written down as the job's result)
         _end_failed(result_file, job, error)
-    value["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if not isinstance(job, DescribeJob):
+        value["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     write_json(result_file, {"result": value, "modules": sorted(sys.modules)})
     _end(0)
 
 
-def read_job(value: dict[str, Any]) -> Job | BuildJob:
-    """The job in a job file: `{"kind": "build" | "run", "job": {...}}`."""
+def read_job(value: dict[str, Any]) -> Job | BuildJob | DescribeJob:
+    """The job in a job file: `{"kind": "build" | "describe" | "run", "job": {...}}`."""
     if value["kind"] == "build":
         return BuildJob.from_dict(value["job"])
+    if value["kind"] == "describe":
+        return DescribeJob.from_dict(value["job"])
     return Job.from_dict(value["job"])
 
 
@@ -71,7 +77,25 @@ def _build(job: BuildJob) -> BuildResult:
     return BuildResult(job.engine_file, time.perf_counter() - start)
 
 
-def _end_failed(result_file: Path, job: Job | BuildJob, error: BaseException) -> NoReturn:
+def _describe(job: DescribeJob) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    # Needed by every run: what is missing is told before a trial meets it.
+    import mlperf_loadgen  # noqa: F401
+
+    from autosinian.engine.described import describe_engine
+
+    described = describe_engine(get_engine(job.engine))
+    described["worker"] = {
+        "python": platform.python_version(),
+        "mlcommons-loadgen": version("mlcommons-loadgen"),
+    }
+    return described
+
+
+def _end_failed(
+    result_file: Path, job: Job | BuildJob | DescribeJob, error: BaseException
+) -> NoReturn:
     """Write the failure and end at once, from whichever thread it came to."""
     failure: dict[str, Any] = {"stage": job.stage, "transient": False}
     if isinstance(error, InputError):

@@ -8,11 +8,11 @@ from pathlib import Path
 from autosinian import __version__
 from autosinian.data import open_dataset
 from autosinian.engine.protocol import Engine
-from autosinian.engine.registry import get_engine
 from autosinian.errors import InputError
 from autosinian.evaluate.arrays import ArrayCache
 from autosinian.evaluate.evaluator import Evaluator
 from autosinian.evaluate.networks import Networks
+from autosinian.measure.workers import DEFAULT_CHOICE, WorkerChoice, Workers
 from autosinian.search.storage import STUDIES, work_folder
 from autosinian.space.document import Document
 from autosinian.space.space import Space
@@ -29,6 +29,7 @@ class Workbench:
     document: Document
     supernet: Supernet
     engine: Engine
+    workers: Workers
     space: Space
     store: Store
     evaluator: Evaluator
@@ -36,17 +37,25 @@ class Workbench:
 
     def versions(self) -> dict[str, str]:
         """Versions of everything that can change a figure."""
+        devices = self.workers.devices
         packages = {name: version(name) for name in PACKAGES}
         return {
             "autosinian": __version__,
             "python": platform.python_version(),
             **packages,
             **dict(self.engine.versions()),
+            "device": self.engine.device(),
+            **({"devices": ", ".join(map(str, devices))} if devices else {}),
         }
 
 
-def open_workbench(document: Document, name: str, url: str) -> Workbench:
-    """Open what `document` names. Raises `InputError` where a part is missing or does not fit."""
+def open_workbench(
+    document: Document, name: str, url: str, choice: WorkerChoice = DEFAULT_CHOICE
+) -> Workbench:
+    """Open what `document` names; `choice` says where its workers run.
+
+    Raises `InputError` where a part is missing or does not fit.
+    """
     data_path = Path(document.data.path) if document.data.path else None
     dataset = open_dataset(document.data.name, data_path)
     assert document.supernet is not None
@@ -56,7 +65,7 @@ def open_workbench(document: Document, name: str, url: str) -> Workbench:
             f"supernet and data set must have the same classes, but `{document.supernet}` has "
             f"{supernet.classes} and `{document.data.name}` has {dataset.classes}"
         )
-    engine = get_engine(document.engine)
+    engine, workers = choice.open(document.engine)
     space = Space(document, supernet, engine.tunables(), engine.precisions())
     store = Store(url, name)
     folder = work_folder(name).absolute()
@@ -67,5 +76,7 @@ def open_workbench(document: Document, name: str, url: str) -> Workbench:
     arrays = ArrayCache(dataset, supernet, document.measurement, STUDIES.absolute() / "arrays")
     networks = Networks(supernet, arrays, folder / "models")
     scenarios = tuple(document.scenarios)
-    evaluator = Evaluator(networks, arrays, engine, document.measurement, scenarios, store, folder)
-    return Workbench(document, supernet, engine, space, store, evaluator, folder)
+    evaluator = Evaluator(
+        networks, arrays, engine, workers, document.measurement, scenarios, store, folder
+    )
+    return Workbench(document, supernet, engine, workers, space, store, evaluator, folder)

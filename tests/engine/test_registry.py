@@ -1,11 +1,15 @@
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from autosinian.engine.openvino import OpenVinoEngine
-from autosinian.engine.registry import engine_names, get_engine
+from autosinian.engine.registry import GROUP, OWN, engine_names, get_engine
 from autosinian.errors import InputError
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_openvino_is_found_by_its_entry_point() -> None:
@@ -31,3 +35,18 @@ def test_names_tunables_and_versions_are_known_without_importing_the_library() -
         "sys.exit('openvino' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_engines_of_this_package_are_found_without_being_installed() -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from importlib import metadata\n"
+        "metadata.entry_points = lambda **_: ()\n"
+        "from autosinian.engine.registry import get_engine; print(get_engine('openvino').name)"
+    )
+    command = [sys.executable, "-c", code, str(ROOT)]
+    assert subprocess.run(command, check=True, capture_output=True).stdout == b"openvino\n"
+
+
+def test_the_engines_known_without_installation_are_those_of_the_package() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    assert declared[GROUP] == OWN

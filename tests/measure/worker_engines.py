@@ -101,3 +101,12 @@ class TellingEngine(_Wrapped):
         names = ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES")
         told = {name: os.environ.get(name) for name in names}
         engine_file.with_suffix(".told").write_text(json.dumps(told))
+
+
+class GpuEngine(OpenVinoEngine):
+    """Says that it uses GPUs."""
+
+    name = "tests.measure.worker_engines:GpuEngine"
+
+    def uses_gpu(self) -> bool:
+        return True

@@ -1,0 +1,30 @@
+"""`--worker-python` and `--devices`, alike for every command that starts workers."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autosinian.measure.workers import WorkerChoice
+
+
+def add_worker_options(parser: argparse.ArgumentParser) -> None:
+    """Add both options to a command."""
+    parser.add_argument(
+        "--worker-python",
+        metavar="COMMAND",
+        help="the interpreter that builds and measures, where the engine's library lives in "
+        "another than this one; it needs autosinian, numpy and mlcommons-loadgen",
+    )
+    parser.add_argument(
+        "--devices",
+        metavar="I,J",
+        help="GPUs by nvidia-smi's index; several serve Offline and Server together (default: the "
+        "first visible one; none for engines on the processor)",
+    )
+
+
+def worker_choice(arguments: argparse.Namespace) -> "WorkerChoice":
+    """What was given. Raises `InputError` for what cannot be read."""
+    from autosinian.measure.workers import WorkerChoice
+
+    return WorkerChoice.parse(arguments.worker_python, arguments.devices)

@@ -1,0 +1,197 @@
+"""Whose interpreter and which GPUs the worker processes of one engine get."""
+
+import os
+import shlex
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autosinian.engine.described import DescribedEngine
+from autosinian.engine.gpu import select_gpus, visible_gpus
+from autosinian.engine.protocol import Engine
+from autosinian.engine.registry import get_engine
+from autosinian.errors import InputError, TrialFailure
+from autosinian.measure import process, server
+from autosinian.measure.measurement import (
+    BuildJob,
+    BuildResult,
+    DescribeJob,
+    Job,
+    Measurement,
+)
+
+_DESCRIBE_S = 120.0
+_DESCRIBE_BYTES = 16 << 30
+
+
+@dataclass(frozen=True)
+class WorkerChoice:
+    """What the user asked for: the interpreter's command line (empty: this one), and GPUs.
+
+    `devices` are NVML's indices; None is the first visible GPU where the engine uses GPUs.
+    """
+
+    python: tuple[str, ...] = ()
+    devices: tuple[int, ...] | None = None
+
+    @classmethod
+    def parse(cls, python: str | None, devices: str | None) -> "WorkerChoice":
+        """From the texts of `--worker-python` and `--devices`. Raises `InputError`."""
+        return cls(_parse_python(python), _parse_devices(devices))
+
+    def open(self, engine: str, *, count: int = 1) -> "tuple[Engine, Workers]":
+        """The engine of that name, and what starts its workers.
+
+        Where no GPUs were named an engine that uses GPUs gets the first `count` visible ones. An
+        engine of another interpreter or on GPUs is a `DescribedEngine`: this process then needs
+        no library of it and never opens a GPU. Raises `InputError` for an interpreter that cannot
+        run workers, for a GPU that is not there, and for GPUs asked of an engine without.
+        """
+        visible = select_gpus(self.devices) if self.devices else visible_gpus()[: max(1, count)]
+        devices = tuple(gpu.index for gpu in visible)
+        if not self.python and not get_engine(engine).uses_gpu():
+            devices = ()
+        opened = open_engine(engine, self.python, devices)
+        if opened.uses_gpu():
+            if not devices:
+                select_gpus(())  # raises what is missing
+            if len(devices) < count and self.devices is None:
+                raise InputError(
+                    f"{count} GPUs must be visible, as many as served the export, but there are "
+                    f"{len(devices)}; `--devices` names others to compare with"
+                )
+            return opened, Workers(self.python, devices)
+        if self.devices:
+            raise InputError(
+                f"`--devices` must be left out where the engine uses no GPU, but `{engine}` runs "
+                f"on {opened.device()}, got {', '.join(map(str, self.devices))}"
+            )
+        return opened, Workers(self.python)
+
+
+DEFAULT_CHOICE = WorkerChoice()
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Starts worker processes in one interpreter; a run gets all of `devices`, a build the first.
+
+    The methods are those of `autosinian.measure.process` and `autosinian.measure.server`.
+    """
+
+    python: tuple[str, ...] = ()
+    devices: tuple[int, ...] = ()
+
+    def run(self, job: Job, *, time_limit_s: float, memory_limit_bytes: int) -> Measurement:
+        """Measure in a worker process."""
+        return process.run(
+            job,
+            time_limit_s=time_limit_s,
+            memory_limit_bytes=memory_limit_bytes,
+            python=self.python or None,
+        )
+
+    def build(self, job: BuildJob, *, time_limit_s: float, memory_limit_bytes: int) -> BuildResult:
+        """Build an engine file in a worker process."""
+        return process.build(
+            job,
+            time_limit_s=time_limit_s,
+            memory_limit_bytes=memory_limit_bytes,
+            python=self.python or None,
+        )
+
+    def find_server_qps(
+        self,
+        job: Job,
+        upper: float,
+        start: float | None = None,
+        *,
+        time_limit_s: float,
+        memory_limit_bytes: int,
+        max_probes: int = 8,
+    ) -> Measurement:
+        """Measure the best Server rate, each probe in a worker process."""
+        return server.find_server_qps(
+            job,
+            upper,
+            start,
+            time_limit_s=time_limit_s,
+            memory_limit_bytes=memory_limit_bytes,
+            python=self.python or None,
+            max_probes=max_probes,
+        )
+
+
+def open_engine(name: str, python: Sequence[str] = (), devices: Sequence[int] = ()) -> Engine:
+    """The engine of that name; one of another interpreter or on given GPUs answers from there.
+
+    Raises `InputError` for an unknown engine and for an interpreter that cannot run workers.
+    """
+    if not python and not devices:
+        return get_engine(name)
+    if python:
+        _check_python(python[0])
+    with tempfile.TemporaryDirectory(prefix="autosinian-engine-") as folder:
+        try:
+            description = process.describe(
+                DescribeJob(name, folder, tuple(devices)),
+                time_limit_s=_DESCRIBE_S,
+                memory_limit_bytes=_DESCRIBE_BYTES,
+                python=tuple(python) or None,
+            )
+        except TrialFailure as failure:
+            raise _untold(name, python, failure) from failure
+    return DescribedEngine(description)
+
+
+def _untold(name: str, python: Sequence[str], failure: TrialFailure) -> InputError:
+    command = f"`{shlex.join(python)}`" if python else "this interpreter"
+    if "No module named 'autosinian'" in failure.reason:
+        source = Path(__file__).parents[2]
+        return InputError(
+            f"the worker's interpreter must be able to import autosinian, but {command} cannot; "
+            f"install the package there, or set PYTHONPATH to the folder that holds it (`{source}` "
+            "where that holds nothing for other versions of Python)"
+        )
+    return InputError(f"engine {name!r} must start in a worker of {command}, but {failure.reason}")
+
+
+def _check_python(program: str) -> None:
+    if shutil.which(program) is not None:
+        return
+    if Path(program).is_file() and not os.access(program, os.X_OK):
+        reason = "is not executable"
+    elif Path(program).is_dir():
+        reason = "is a folder"
+    else:
+        reason = "does not exist"
+    raise InputError(
+        f"`--worker-python` must name a Python interpreter, such as /usr/bin/python3.11, but "
+        f"`{program}` {reason}"
+    )
+
+
+def _parse_python(text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise InputError(
+            f"`--worker-python` must be a command line as a shell reads it, but got `{text}` "
+            f"({str(error).lower()})"
+        ) from error
+    if not words:
+        raise InputError("`--worker-python` must name a Python interpreter, but got nothing")
+    return words
+
+
+def _parse_devices(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isascii() and word.isdecimal() for word in words):
+        raise InputError(f"`--devices` must be GPU indices such as 0 or 0,1, but got `{text}`")
+    return tuple(map(int, words))
