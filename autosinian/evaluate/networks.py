@@ -1,56 +1,56 @@
-"""From a candidate's subnet and precision to one ONNX file, each step kept by content key."""
+"""From a candidate's network and precision to one ONNX file, each step kept by content key."""
 
+from abc import ABC, abstractmethod
 from importlib.metadata import version
 from pathlib import Path
-
-import torch
 
 from autosinian.content import content_key
 from autosinian.evaluate.arrays import ArrayCache
 from autosinian.quantize.calibrate import collect_ranges
-from autosinian.quantize.export import export_onnx
 from autosinian.quantize.qdq import quantize
 from autosinian.quantize.ranges import write_ranges
-from autosinian.space.candidate import Candidate, Subnet
-from autosinian.supernet import Cost, Supernet, cost, recalibrate_batch_norm, write_config
+from autosinian.space.candidate import Candidate, Quantization, Subnet
+from autosinian.supernet import Cost
 
 PREPARED_BY = ("torch", "onnx", "onnxruntime")
 
 
-class Networks:
-    """Makes the ONNX files of candidates below `folder`."""
+class Networks(ABC):
+    """Makes the ONNX files of candidates below `folder`; `sha256` is that of what they come from.
 
-    def __init__(self, supernet: Supernet, arrays: ArrayCache, folder: Path) -> None:
-        self._supernet = supernet
+    There are two: of a supernet's subnets, and of one fixed network.
+    """
+
+    def __init__(self, sha256: str, arrays: ArrayCache, folder: Path) -> None:
+        self._sha256 = sha256
         self._arrays = arrays
         self._folder = folder
         self._versions = {name: version(name) for name in PREPARED_BY}
-        self._costs: dict[Subnet, Cost] = {}
-        self._last: tuple[Subnet, torch.nn.Module] | None = None
 
+    @abstractmethod
     def cost(self, subnet: Subnet) -> Cost:
         """Multiply-adds and parameters."""
-        if subnet not in self._costs:
-            self._costs[subnet] = cost(self._supernet.extract(subnet), subnet.resolution)
-        return self._costs[subnet]
 
-    def module(self, subnet: Subnet) -> torch.nn.Module:
-        """The subnet in eval mode, its batch norm recalibrated at its resolution."""
-        if self._last is None or self._last[0] != subnet:
-            module = self._supernet.extract(subnet)
-            images = self._arrays.get("batch_norm", subnet.resolution).open_inputs()
-            recalibrate_batch_norm(module, images)
-            self._last = (subnet, module)
-        return self._last[1]
-
+    @abstractmethod
     def write_config(self, subnet: Subnet, folder: Path) -> None:
-        """Write the subnet's `net.config`."""
-        write_config(folder, self._supernet.extract(subnet), subnet.resolution)
+        """Write what tells the architecture of a trial, where there is a form for it."""
+
+    @abstractmethod
+    def write_network(self, subnet: Subnet, folder: Path) -> None:
+        """Write what the ONNX of a bundle can be made from again."""
+
+    @abstractmethod
+    def float_keys(self, resolution: int) -> dict[str, str]:
+        """Content keys of the samples that shape the fp32 network, by role."""
+
+    @abstractmethod
+    def write_float(self, subnet: Subnet, path: Path) -> None:
+        """Write the fp32 ONNX."""
 
     def data_keys(self, candidate: Candidate) -> dict[str, str]:
         """Content keys of the samples that shape the network, by role."""
         resolution = candidate.subnet.resolution
-        keys = {"batch_norm": self._arrays.get("batch_norm", resolution).key}
+        keys = self.float_keys(resolution)
         if candidate.quantization.precision == "int8":
             keys["calibration"] = self._arrays.get("calibration", resolution).key
         return keys
@@ -59,7 +59,7 @@ class Networks:
         """Content key of the candidate's ONNX file."""
         int8 = candidate.quantization.precision == "int8"
         return content_key(
-            self._supernet.sha256,
+            self._sha256,
             candidate.subnet.key,
             candidate.quantization.calibration if int8 else "none",
             self.data_keys(candidate),
@@ -72,12 +72,9 @@ class Networks:
         if path.exists():
             return path
         if candidate.quantization.precision != "int8":
-            export_onnx(self.module(candidate.subnet), candidate.subnet.resolution, path)
+            self.write_float(candidate.subnet, path)
             return path
-        float_candidate = Candidate(
-            candidate.subnet, type(candidate.quantization)(), candidate.engine
-        )
-        source = self.model(float_candidate)
+        source = self.model(Candidate(candidate.subnet, Quantization(), candidate.engine))
         inputs = self._arrays.get("calibration", candidate.subnet.resolution).open_inputs()
         ranges = collect_ranges(source, inputs, candidate.quantization.calibration)
         write_ranges(self.calibrator_cache(candidate), ranges)

@@ -15,6 +15,7 @@ FORMAT = "autosinian bundle 1"
 
 NET_CONFIG = "net.config"
 INIT = "init"
+NETWORK = "network.onnx"
 MODEL = "model.onnx"
 ENGINE = "model.engine"
 CALIBRATOR_CACHE = "calibrator.cache"

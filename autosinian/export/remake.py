@@ -1,4 +1,7 @@
-"""Whether a bundle's `net.config`, `init` and `calibrator.cache` are the network in its ONNX."""
+"""Whether the network and the `calibrator.cache` in a bundle give its ONNX.
+
+The network is `net.config` and `init` of a subnet, or `network.onnx` where it was fixed.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autosinian.content import file_sha256
 from autosinian.export import bundle as files
 from autosinian.export.bundle import Bundle
 from autosinian.space.candidate import Candidate
@@ -23,17 +27,15 @@ def compare_logits(
     `inputs` is `N x 3 x r x r`. Returns whether they agree, and the difference in words. Raises
     `InputError` where a file cannot be read.
     """
-    # Heavy: only here is torch needed.
-    from autosinian.quantize.export import export_onnx
+    # Heavy: only here are torch and onnx needed.
     from autosinian.quantize.qdq import quantize
     from autosinian.quantize.ranges import read_ranges
-    from autosinian.supernet.net_files import read_net
 
-    module, resolution = read_net(bundle.folder)
-    if resolution != candidate.subnet.resolution:
-        return False, f"{files.NET_CONFIG} says {resolution} px, not {candidate.subnet.resolution}"
     made = scratch / "remade.onnx"
-    export_onnx(module, resolution, made)
+    fixed = bundle.path(files.NETWORK).exists()
+    problem = (_fixed if fixed else _subnet)(bundle, candidate, made)
+    if problem:
+        return False, problem
     if candidate.quantization.precision == "int8":
         quantized = scratch / "remade-int8.onnx"
         quantize(made, read_ranges(bundle.path(files.CALIBRATOR_CACHE)), quantized)
@@ -43,11 +45,37 @@ def compare_logits(
     if expected.shape != found.shape:
         return False, f"logits are {found.shape} made again and {expected.shape} in {files.MODEL}"
     difference = float(np.abs(expected - found).max() / max(float(np.abs(expected).max()), 1e-12))
+    gives = f"{files.NETWORK} gives" if fixed else f"{files.NET_CONFIG} and {files.INIT} give"
     detail = (
-        f"{files.NET_CONFIG} and {files.INIT} give {files.MODEL}'s logits within {difference:.1e} "
-        f"of the largest, on {len(samples)} samples"
+        f"{gives} {files.MODEL}'s logits within {difference:.1e} of the largest, on "
+        f"{len(samples)} samples"
     )
     return difference <= TOLERANCE, detail
+
+
+def _subnet(bundle: Bundle, candidate: Candidate, path: Path) -> str:
+    """Export the subnet in fp32 to `path`; returns what is wrong with it, or nothing."""
+    from autosinian.quantize.export import export_onnx
+    from autosinian.supernet.net_files import read_net
+
+    module, resolution = read_net(bundle.folder)
+    if resolution != candidate.subnet.resolution:
+        return f"{files.NET_CONFIG} says {resolution} px, not {candidate.subnet.resolution}"
+    export_onnx(module, resolution, path)
+    return ""
+
+
+def _fixed(bundle: Bundle, candidate: Candidate, path: Path) -> str:
+    """Prepare the fixed network in fp32 to `path`; returns what is wrong with it, or nothing."""
+    from autosinian.network.prepare import prepare
+    from autosinian.quantize.onnx_file import load_onnx
+
+    source = bundle.path(files.NETWORK)
+    if file_sha256(source) != bundle.result["network"]["sha256"]:
+        return f"{files.NETWORK} is not the network that was searched: its SHA-256 differs"
+    prepared = prepare(load_onnx(source), candidate.subnet.resolution, f"`{files.NETWORK}`")
+    path.write_bytes(prepared.model.SerializeToString(deterministic=True))
+    return ""
 
 
 def _logits(model: Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -63,9 +63,9 @@ def result_of(found: Findings, bench: Workbench, outcome: Outcome) -> dict[str, 
         "baseline_candidate": found.baseline.contender.candidate.to_dict(),
         "macs": contender.metrics.get("macs"),
         "parameters": contender.metrics.get("parameters"),
-        "supernet": {
-            "name": Path(bench.supernet.name).name,
-            "sha256": bench.supernet.sha256,
+        "supernet" if outcome.document.network is None else "network": {
+            "name": Path(bench.network.name).name,
+            "sha256": bench.network.sha256,
         },
         "preprocessing": rule.rule(),
         "data": describe_data(outcome.document, data, rule),

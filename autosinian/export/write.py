@@ -14,7 +14,6 @@ from autosinian.export.user_conf import user_conf
 from autosinian.report.html import write_report
 from autosinian.search.outcome import Outcome
 from autosinian.search.workbench import Workbench
-from autosinian.supernet.net_files import write_net
 
 # What the worker keeps beside LoadGen's logs and holds paths of this machine.
 _WORKER_FILES = ("_job.json", "_result.json", "_stderr.txt")
@@ -24,11 +23,7 @@ def write_bundle(folder: Path, found: Findings, bench: Workbench, outcome: Outco
     """Write every file into `folder`, `result.json` with the others' hashes last."""
     contender = found.contender
     candidate, networks = contender.candidate, bench.evaluator.networks
-    try:
-        write_net(folder, networks.module(candidate.subnet), candidate.subnet.resolution)
-    except RuntimeError as error:
-        # So torch.save tells of a disk that is full.
-        raise OSError(f"`{files.INIT}` cannot be written ({str(error).splitlines()[0]})") from error
+    networks.write_network(candidate.subnet, folder)
     shutil.copyfile(contender.model, folder / files.MODEL)
     shutil.copyfile(contender.engine_file, folder / files.ENGINE)
     if candidate.quantization.precision == "int8":

@@ -1,5 +1,6 @@
 """Where a fixed network comes from: an ONNX file, or a torch module named by Python's own means."""
 
+import contextlib
 import importlib
 import importlib.util
 import re
@@ -53,6 +54,11 @@ def load_module(source: ModuleSource) -> "torch.nn.Module":
     What is called to make it runs with torch's generator seeded with 0, so that weights that
     start at random are the same every time. Raises `InputError` where there is none.
     """
+    with contextlib.redirect_stdout(sys.stderr):  # results alone go to stdout
+        return _load(source)
+
+
+def _load(source: ModuleSource) -> "torch.nn.Module":
     import torch
 
     name = f"{source.module}:{source.attribute}"

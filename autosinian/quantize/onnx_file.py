@@ -4,6 +4,7 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx.external_data_helper import load_external_data_for_model
 
 from autosinian.errors import InputError
 
@@ -17,6 +18,12 @@ def load_onnx(path: Path) -> onnx.ModelProto:
         raise InputError(f"{path} must be an ONNX file that can be read: {reason}") from error
     except DecodeError as error:
         raise InputError(f"{path} must be an ONNX file, but it does not parse as one") from error
+    if has_external_data(model):
+        try:
+            load_external_data_for_model(model, str(path.parent))
+        except (OSError, ValueError, onnx.checker.ValidationError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise InputError(f"{path} must have its weights beside it, but: {reason}") from error
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
@@ -25,6 +32,11 @@ def load_onnx(path: Path) -> onnx.ModelProto:
     if not model.graph.node or not model.graph.output:
         raise InputError(f"{path} must be an ONNX model with nodes and outputs, but it has none")
     return model
+
+
+def has_external_data(model: onnx.ModelProto) -> bool:
+    """Whether weights are kept in files beside the model."""
+    return any(item.data_location == onnx.TensorProto.EXTERNAL for item in model.graph.initializer)
 
 
 def check_onnx(path: Path) -> None:

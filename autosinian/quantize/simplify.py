@@ -106,8 +106,8 @@ def _merge_means(graph: onnx.GraphProto) -> None:
             and node.output[0] not in outputs
             and len(following) == 1
             and following[0].op_type == "ReduceMean"
-            and attributes(node)["axes"] in ([3], [-1])
-            and attributes(following[0])["axes"] in ([2], [-2] if _keeps(node) else [-1])
+            and attributes(node).get("axes") in ([3], [-1])
+            and attributes(following[0]).get("axes") in ([2], [-2] if _keeps(node) else [-1])
             and _keeps(node) == _keeps(following[0])
         ):
             second = following[0]
@@ -142,21 +142,25 @@ def _flatten_views(graph: onnx.GraphProto, shapes: dict[str, tuple[int | None, .
 
 def _plain_average_pools(graph: onnx.GraphProto, shapes: dict[str, tuple[int | None, ...]]) -> None:
     renamed: dict[str, str] = {}
+    outputs = {item.name for item in graph.output}
     kept = []
     for node in graph.node:
         for position, name in enumerate(node.input):
             node.input[position] = renamed.get(name, name)
         if node.op_type == "AveragePool":
             values = attributes(node)
-            if values["kernel_shape"] == [1, 1] and values.get("strides") in (None, [1, 1]):
+            unpadded = values.get("pads", [0, 0, 0, 0]) == [0, 0, 0, 0]
+            stays = values["kernel_shape"] == [1, 1] and values.get("strides") in (None, [1, 1])
+            if stays and unpadded and node.output[0] not in outputs:
                 renamed[node.output[0]] = node.input[0]
                 continue
             sizes = shapes.get(node.input[0], ())[2:]
             kernel = values["kernel_shape"]
             if (
                 isinstance(kernel, list)
+                and values.get("auto_pad", b"NOTSET") == b"NOTSET"
                 and kernel == values.get("strides")
-                and values.get("pads", [0, 0, 0, 0]) == [0, 0, 0, 0]
+                and unpadded
                 and len(sizes) == len(kernel)
             ):
                 even = all(s and s % k == 0 for s, k in zip(sizes, kernel, strict=True))

@@ -1,4 +1,4 @@
-"""Everything a study works with, opened from its document: supernet, data, engine, store."""
+"""Everything a study works with, opened from its document: network, data, engine, store."""
 
 import platform
 from dataclasses import dataclass
@@ -11,8 +11,12 @@ from autosinian.engine.protocol import Engine
 from autosinian.errors import InputError
 from autosinian.evaluate.arrays import ArrayCache
 from autosinian.evaluate.evaluator import Evaluator
+from autosinian.evaluate.fixed_network import FixedNetworks
 from autosinian.evaluate.networks import Networks
+from autosinian.evaluate.subnets import SubnetNetworks
+from autosinian.measure.serving import serving_tunables
 from autosinian.measure.workers import DEFAULT_CHOICE, WorkerChoice, Workers
+from autosinian.network.fixed import FixedNetwork, open_network
 from autosinian.search.storage import STUDIES, work_folder
 from autosinian.space.document import Document
 from autosinian.space.space import Space
@@ -27,7 +31,7 @@ class Workbench:
     """The rooms of one study, opened and checked against each other."""
 
     document: Document
-    supernet: Supernet
+    network: Supernet | FixedNetwork
     engine: Engine
     workers: Workers
     space: Space
@@ -58,25 +62,44 @@ def open_workbench(
     """
     data_path = Path(document.data.path) if document.data.path else None
     dataset = open_dataset(document.data.name, data_path)
-    assert document.supernet is not None
-    supernet = open_supernet(document.supernet)
-    if supernet.classes != dataset.classes:
+    network = _open_network(document)
+    if network.classes != dataset.classes:
         raise InputError(
-            f"supernet and data set must have the same classes, but `{document.supernet}` has "
-            f"{supernet.classes} and `{document.data.name}` has {dataset.classes}"
+            f"network and data set must have the same classes, but `{network.name}` has "
+            f"{network.classes} and `{document.data.name}` has {dataset.classes}"
         )
     engine, workers = choice.open(document.engine)
-    space = Space(document, supernet, engine.tunables(), engine.precisions())
+    space = Space(
+        document,
+        network,
+        engine.tunables(),
+        engine.precisions(),
+        serving_tunables(tuple(document.scenarios)),
+    )
     store = Store(url, name)
     folder = work_folder(name).absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"`{folder}` must be a folder that can be written: {error}") from error
-    arrays = ArrayCache(dataset, supernet, document.measurement, STUDIES.absolute() / "arrays")
-    networks = Networks(supernet, arrays, folder / "models")
+    cache = STUDIES.absolute() / "arrays"
+    arrays = ArrayCache(dataset, network.preprocessing, document.measurement, cache)
+    networks = _networks(network, arrays, folder / "models")
     scenarios = tuple(document.scenarios)
     evaluator = Evaluator(
         networks, arrays, engine, workers, document.measurement, scenarios, store, folder
     )
-    return Workbench(document, supernet, engine, workers, space, store, evaluator, folder)
+    return Workbench(document, network, engine, workers, space, store, evaluator, folder)
+
+
+def _open_network(document: Document) -> Supernet | FixedNetwork:
+    if document.network is not None:
+        return open_network(document.network)
+    assert document.supernet is not None  # the document has one of the two
+    return open_supernet(document.supernet)
+
+
+def _networks(network: Supernet | FixedNetwork, arrays: ArrayCache, folder: Path) -> Networks:
+    if isinstance(network, FixedNetwork):
+        return FixedNetworks(network, arrays, folder)
+    return SubnetNetworks(network, arrays, folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from autosinian.errors import InputError
+from autosinian.evaluate.subnets import SubnetNetworks
 from autosinian.search.space_file import read_space
 from autosinian.search.workbench import Workbench, open_workbench
 from autosinian.space.candidate import Candidate, Quantization
@@ -36,7 +37,7 @@ def smallest(bench: Workbench) -> Candidate:
     baseline = bench.space.baseline()
     return replace(
         baseline,
-        subnet=bench.supernet.smallest(16),
+        subnet=bench.network.smallest(16),
         quantization=Quantization("int8", "minmax"),
         engine=replace(baseline.engine, batch_size=8),
     )
@@ -115,21 +116,27 @@ def test_another_calibration_is_another_network(bench: Workbench, smallest: Cand
     assert networks.key(batch) == networks.key(smallest)
 
 
+def subnets(bench: Workbench) -> SubnetNetworks:
+    networks = bench.evaluator.networks
+    assert isinstance(networks, SubnetNetworks)
+    return networks
+
+
 def test_the_same_candidate_makes_the_same_file(
     bench: Workbench, smallest: Candidate, tmp_path: Path
 ) -> None:
     model = bench.evaluator.networks.model(smallest)
     before = model.read_bytes()
     model.unlink()
-    bench.evaluator.networks.module(bench.supernet.largest(16))
+    subnets(bench).module(bench.network.largest(16))
     assert bench.evaluator.networks.model(smallest).read_bytes() == before
 
 
 def test_a_folder_that_cannot_be_written_ends_the_search(
     bench: Workbench, smallest: Candidate
 ) -> None:
-    fresh = replace(smallest, subnet=bench.supernet.largest(16))
-    bench.evaluator.networks.module(fresh.subnet)
+    fresh = replace(smallest, subnet=bench.network.largest(16))
+    subnets(bench).module(fresh.subnet)
     models = bench.folder / "models"
     models.rename(bench.folder / "elsewhere")
     models.write_text("a file in place of the folder")
