@@ -1,38 +1,46 @@
-"""One performance measurement at a time on a machine, whatever number of searches run there.
+"""One performance measurement at a time on a device, whatever number of searches run there.
 
 Work that only has to get done (training, export, builds, accuracy) holds a shared lock; a
-performance run holds it alone, so that it never competes with another process of ours.
+performance run holds it alone, so that it never competes with another process of ours. The
+processor has one lock and each GPU its own, so searches on different GPUs never wait for each
+other; what a GPU's trial does on the processor holds the processor's.
 """
 
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def working() -> Iterator[None]:
-    """Hold the machine together with others; waits while a performance run is on."""
-    with _locked(fcntl.LOCK_SH):
+def working(devices: Sequence[int] = ()) -> Iterator[None]:
+    """Hold GPUs, by NVML's index, together with others; waits while a performance run is on.
+
+    Without any it is the processor that is held.
+    """
+    with _locked(devices, fcntl.LOCK_SH):
         yield
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Hold the machine alone; waits until nobody of ours works."""
-    with _locked(fcntl.LOCK_EX):
+def alone(devices: Sequence[int] = ()) -> Iterator[None]:
+    """Hold the same alone; waits until nobody of ours works there."""
+    with _locked(devices, fcntl.LOCK_EX):
         yield
 
 
 @contextmanager
-def _locked(kind: int) -> Iterator[None]:
-    path = Path(tempfile.gettempdir()) / f"autosinian-{os.getuid()}.lock"
-    # No symlink is followed: the folder of temporary files belongs to everybody.
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, kind)
+def _locked(devices: Sequence[int], kind: int) -> Iterator[None]:
+    # All take several in the same order, so that none waits for one who waits for it.
+    names = [f"-gpu{index}" for index in sorted(set(devices))] or [""]
+    with ExitStack() as held:
+        for name in names:
+            path = Path(tempfile.gettempdir()) / f"autosinian-{os.getuid()}{name}.lock"
+            # No symlink is followed: the folder of temporary files belongs to everybody.
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            handle = os.open(path, flags, 0o600)
+            held.callback(os.close, handle)
+            fcntl.flock(handle, kind)
         yield
-    finally:
-        os.close(handle)

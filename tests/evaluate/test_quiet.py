@@ -12,7 +12,8 @@ from autosinian.evaluate.quiet import alone, working
 HOLDER = """
 import sys
 from autosinian.evaluate import quiet
-with getattr(quiet, sys.argv[1])():
+devices = [int(word) for word in sys.argv[2:]]
+with getattr(quiet, sys.argv[1])(devices):
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -26,9 +27,9 @@ def own_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def held(kind: str) -> Iterator["subprocess.Popen[str]"]:
-    """Another process that holds the machine."""
-    process = start(kind)
+def held(kind: str, *devices: int) -> Iterator["subprocess.Popen[str]"]:
+    """Another process that holds the processor, or GPUs."""
+    process = start(kind, *devices)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     try:
@@ -38,9 +39,9 @@ def held(kind: str) -> Iterator["subprocess.Popen[str]"]:
         process.communicate()
 
 
-def start(kind: str) -> "subprocess.Popen[str]":
+def start(kind: str, *devices: int) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-c", HOLDER, kind],
+        [sys.executable, "-c", HOLDER, kind, *map(str, devices)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -103,3 +104,42 @@ def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="lock"), working():
         pass
     assert not target.exists()
+
+
+def test_measurements_on_different_devices_do_not_wait_for_each_other() -> None:
+    with held("alone", 0), held("alone", 1, 2), held("alone"), alone([3]), working([4]):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("alone", "alone"), ("working", "alone"), ("alone", "working")]
+)
+def test_a_measurement_on_several_gpus_excludes_others_on_each(first: str, second: str) -> None:
+    with held(first, 2, 0) as holder:
+        waiting = [start(second, 2), start(second, 0, 1)]
+        try:
+            time.sleep(0.7)
+            assert [process.poll() for process in waiting] == [None, None]
+            holder.communicate("go\n")
+            for process in waiting:
+                out, _ = process.communicate("go\n", timeout=30)
+                assert out == "held\n"
+        finally:
+            for process in waiting:
+                process.kill()
+
+
+def test_gpus_named_in_any_order_cannot_wait_for_each_other_for_ever() -> None:
+    processes = [start("alone", *order) for order in ((0, 1), (1, 0)) * 3]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        out, _ = process.communicate(timeout=60)
+        assert out == "held\n"
+
+
+def test_many_may_work_on_one_gpu_at_once() -> None:
+    with held("working", 0), working([0, 0]):
+        pass
