@@ -8,6 +8,7 @@ from pathlib import Path
 from autosinian.errors import InputError
 from autosinian.measure.measurement import Job, Measurement
 from autosinian.measure.process import run
+from autosinian.measure.repeat import run_undisturbed
 
 # Server submissions of R2 reached 0.74-0.89 of their Offline rate; without a hint start there.
 _FIRST_FRACTION = 0.75
@@ -83,7 +84,8 @@ def find_server_qps(
     `upper` is the Offline rate in samples/s, which no Server rate exceeds; `start` an estimate
     from an earlier trial. `time_limit_s` and `memory_limit_bytes` hold for each run. Returns the
     valid run of the highest rate, or the last invalid one where none was valid. Logs of a run lie
-    in the job's output folder under `probe_<n>`. Raises as `run` does.
+    in the job's output folder under `probe_<n>`. A disturbed run is repeated once; the result is
+    marked where one was disturbed again, as the rate may be too low then. Raises as `run` does.
     """
     if job.scenario != "Server" or job.mode != "PerformanceOnly" or not upper > 0:
         raise InputError(
@@ -100,11 +102,13 @@ def find_server_qps(
             settings={**job.settings, "server_target_qps": rate},
             output_folder=str(Path(job.output_folder) / f"probe_{len(probes) + 1}"),
         )
-        measurement = run(
-            probe,
-            time_limit_s=time_limit_s,
-            memory_limit_bytes=memory_limit_bytes,
-            python=python,
+        measurement = run_undisturbed(
+            lambda: run(
+                probe,
+                time_limit_s=time_limit_s,
+                memory_limit_bytes=memory_limit_bytes,
+                python=python,
+            )
         )
         probes.append(measurement)
         if measurement.valid:
@@ -118,4 +122,5 @@ def find_server_qps(
         loadgen_s=sum(probe.loadgen_s for probe in probes),
         worker_s=sum(probe.worker_s for probe in probes),
         peak_memory_bytes=max(probe.peak_memory_bytes for probe in probes),
+        disturbance=next((probe.disturbance for probe in probes if probe.disturbance), ""),
     )
