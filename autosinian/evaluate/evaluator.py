@@ -15,8 +15,9 @@ from autosinian.evaluate.evaluation import Evaluation, scenario_metrics
 from autosinian.evaluate.networks import Networks
 from autosinian.evaluate.quiet import alone, working
 from autosinian.measure import BuildJob, Job, Measurement
+from autosinian.measure.repeat import run_undisturbed
 from autosinian.measure.workers import Workers
-from autosinian.space.candidate import Candidate
+from autosinian.space.candidate import Candidate, EngineConfig
 from autosinian.space.document import MeasurementSpec
 from autosinian.space.rules import SCENARIOS
 from autosinian.store import Store
@@ -75,12 +76,12 @@ class Evaluator:
         with stages.run("quantize"):
             self.networks.write_config(candidate.subnet, self.folder / "runs" / run_name)
             model = self.networks.model(candidate)
-        with stages.run("build"):
+        with stages.run("build", waiting=working(self.workers.devices)):
             engine_file = self.build(candidate, model)
         files = {"model": self._below(model), "engine": self._below(engine_file)}
         data_keys = self.networks.data_keys(candidate)
         data_keys["search"] = self.arrays.get("search", candidate.subnet.resolution).key
-        with stages.run("accuracy"):
+        with stages.run("accuracy", waiting=working(self.workers.devices)):
             metrics["accuracy"], inference_s = self.accuracy(
                 candidate, engine_file, "search", f"{run_name}-accuracy"
             )
@@ -97,7 +98,7 @@ class Evaluator:
         measurements = []
         measured_s = inference_s
         for scenario in sorted(self.scenarios, key=SCENARIOS.index):
-            with stages.run(f"performance {scenario}", waiting=alone()):
+            with stages.run(f"performance {scenario}", waiting=alone(self.workers.devices)):
                 measured = self.performance(
                     candidate,
                     engine_file,
@@ -116,17 +117,19 @@ class Evaluator:
         )
 
     def build(self, candidate: Candidate, model: Path) -> Path:
-        """The engine file of a candidate; an existing one of the same key is used."""
+        """The engine file of a candidate; an existing one of the same key is used.
+
+        Candidates that differ only in options without `rebuild` share one file.
+        """
+        config = replace(candidate, engine=self._build_config(candidate.engine))
+        engine = config.to_dict()["engine"]
         key = content_key(
-            file_sha256(model),
-            candidate.quantization.precision,
-            candidate.to_dict()["engine"],
-            self._versions,
+            file_sha256(model), candidate.quantization.precision, engine, self._versions
         )
         path = self.folder / "engines" / f"{key}.engine"
         if not path.exists():
             job = BuildJob(
-                engine=candidate.to_dict()["engine"],
+                engine=engine,
                 model=str(model),
                 precision=candidate.quantization.precision,
                 engine_file=str(path),
@@ -139,6 +142,12 @@ class Evaluator:
                 memory_limit_bytes=self._memory_limit,
             )
         return path
+
+    def _build_config(self, config: EngineConfig) -> EngineConfig:
+        """`config` with every option that needs no other engine file at its default."""
+        free = {t.name: t.default for t in self.engine.tunables() if not t.rebuild}
+        kept = {name: free.get(name, value) for name, value in config.options}
+        return EngineConfig.make(config.engine, config.batch_size, **kept)
 
     def accuracy(
         self, candidate: Candidate, engine_file: Path, role: Role, run_name: str
@@ -178,7 +187,7 @@ class Evaluator:
         """
         job = self.job(candidate, engine_file, "search", scenario, "PerformanceOnly", run_name)
         if scenario != "Server":
-            return self._run(job)
+            return run_undisturbed(lambda: self._run(job))
         if offline is None:
             offline = self._run(replace(job, mode="RawLoop", scenario="Offline")).samples_per_second
         assert offline is not None
@@ -210,6 +219,7 @@ class Evaluator:
         }
         if scenario == "Server":
             settings["server_target_latency_ns"] = round(self.spec.server_latency_ms * 1e6)
+        serving = candidate.serving if scenario == "Server" else ()
         return Job(
             engine=candidate.to_dict()["engine"],
             engine_file=str(engine_file),
@@ -219,6 +229,7 @@ class Evaluator:
             mode=mode,
             output_folder=str(self.folder / "runs" / run_name / f"{scenario}-{mode}"),
             settings=settings | self.spec.loadgen,
+            sut={name: value for name, value in serving if not isinstance(value, str)},
             devices=self.workers.devices,
         )
 

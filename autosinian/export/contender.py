@@ -76,6 +76,7 @@ def _ready(
 ) -> Contender:
     with working():
         model = evaluator.networks.model(candidate)
+    with working(evaluator.workers.devices):
         return Contender(trial, candidate, metrics, model, evaluator.build(candidate, model))
 
 

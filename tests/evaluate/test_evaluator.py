@@ -10,7 +10,7 @@ from autosinian.errors import InputError
 from autosinian.evaluate.subnets import SubnetNetworks
 from autosinian.search.space_file import read_space
 from autosinian.search.workbench import Workbench, open_workbench
-from autosinian.space.candidate import Candidate, Quantization
+from autosinian.space.candidate import Candidate, EngineConfig, Option, Quantization
 from tests.search.conftest import SPACE, write_checkpoint
 
 SCENARIOS = "scenarios: [Offline, SingleStream]\nobjectives: [accuracy, Offline.samples_per_second]"
@@ -92,6 +92,42 @@ def test_what_is_known_of_a_network_is_not_measured_again(
     assert second.files["model"] == first.files["model"]
     assert second.files["engine"] != first.files["engine"]
     assert not [name for name in runs(bench) - before if "accuracy" in name]
+
+
+def test_settings_that_need_no_other_engine_file_share_one(
+    bench: Workbench, smallest: Candidate
+) -> None:
+    model = bench.evaluator.networks.model(smallest)
+
+    def with_options(**options: Option) -> Candidate:
+        changed = dict(smallest.engine.options) | options
+        engine = EngineConfig.make("openvino", smallest.engine.batch_size, **changed)
+        return replace(smallest, engine=engine)
+
+    one = bench.evaluator.build(with_options(streams=1, cpu_pinning=True), model)
+    built = one.stat().st_mtime_ns
+    other = with_options(streams=2, cpu_pinning=False)
+    found = bench.evaluator.evaluate(other, "streams")
+    assert found.complete
+    assert found.valid, found.invalid_reason
+    assert found.files["engine"] == str(one.relative_to(bench.folder))
+    assert one.stat().st_mtime_ns == built
+    assert bench.evaluator.build(with_options(partial_batch="dynamic"), model) != one
+
+
+def test_the_server_settings_of_a_candidate_reach_its_server_runs_alone(
+    bench: Workbench, smallest: Candidate
+) -> None:
+    serving = replace(smallest, serving=(("deque_timeout_us", 300), ("in_flight", 2)))
+
+    def sut(scenario: str) -> dict[str, int | float | bool]:
+        job = bench.evaluator.job(
+            serving, Path("x"), "search", scenario, "PerformanceOnly", "serving"
+        )
+        return job.sut
+
+    assert sut("Server") == {"deque_timeout_us": 300, "in_flight": 2}
+    assert sut("Offline") == {}
 
 
 def test_a_candidate_that_cannot_win_goes_no_further(bench: Workbench, smallest: Candidate) -> None:
