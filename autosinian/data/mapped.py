@@ -20,6 +20,8 @@ SPLIT_SEED = 0
 BATCH_NORM_SAMPLES = 2_000  # ofa's own number for batch-norm recalibration
 SEARCH_SAMPLES = 5_000
 SEARCH_SHARE = 5  # at most one of so many validation images is given to searching
+CALIBRATION_SAMPLES = 500  # as many as MLPerf's calibration set for ImageNet has
+CALIBRATION_SHARE = 10
 
 Lines = tuple[MapLine, ...]
 
@@ -42,7 +44,8 @@ class MappedImages(Dataset):
     from the others. Then, each by a seeded choice: `batch_norm` is 2,000 images of the train map,
     or without one half of the cal map, whose other half is `calibration`; `search` is the search
     map, or without one a fifth of the val map but at most 5,000 images; `validation` is the rest
-    of the val map.
+    of the val map. Where there is a val map and nothing else, a tenth of it but at most 500 images
+    is first taken for `calibration`, and `batch_norm` has none.
     """
 
     mean = (0.485, 0.456, 0.406)
@@ -136,6 +139,8 @@ class MappedImages(Dataset):
             batch_norm, train = _divide(train, BATCH_NORM_SAMPLES)
         else:
             batch_norm, cal = _divide(cal, len(cal) // 2)
+        if self._maps == MapFiles(val=self._maps.val):
+            cal, val = _divide(val, min(CALIBRATION_SAMPLES, len(val) // CALIBRATION_SHARE))
         if self._maps.search is None:
             search, val = _divide(val, min(SEARCH_SAMPLES, len(val) // SEARCH_SHARE))
         return {

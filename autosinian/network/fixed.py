@@ -47,7 +47,7 @@ class FixedInput:
     def at(self, resolution: int) -> Preprocessing:
         """The rule for one resolution."""
         resize: int | None
-        if self.resize == "square":
+        if self.resize == "direct":
             resize = None
         else:
             resize = imagenet_short_side(resolution) if self.resize is None else int(self.resize)

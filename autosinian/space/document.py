@@ -58,7 +58,7 @@ class NetworkSpec(_Strict):
     module or makes one without arguments. `resolution` may be left out where the ONNX tells it.
     `mean` and `std` are of pixels in 0 to `pixel_range`, per channel, ImageNet's own by default.
     `resize` is the short side in pixels before a centre crop, `ceil(resolution / 0.875)` where it
-    is left out; `square` resizes the whole image to `resolution x resolution`.
+    is left out; `direct` resizes the whole image to `resolution x resolution`.
     """
 
     source: str = Field(min_length=1)
@@ -66,7 +66,7 @@ class NetworkSpec(_Strict):
     mean: list[float] | None = None
     std: list[float] | None = None
     pixel_range: Literal[1, 255] = 1
-    resize: int | Literal["square"] | None = None
+    resize: int | Literal["direct"] | None = None
     interpolation: Literal["bilinear", "bicubic", "lanczos"] = "bilinear"
 
     @field_validator("mean", "std")
