@@ -6,6 +6,7 @@ from autosinian.export.findings import Findings
 from autosinian.export.remeasure import Remeasured
 from autosinian.export.runs import ranking_metric
 from autosinian.export.statement import Statement
+from autosinian.report.machine import disturbance_words, machine_words
 from autosinian.report.remeasurement import BundleDetails, Remeasurement
 from autosinian.search.outcome import Outcome
 
@@ -64,6 +65,10 @@ def _facts(result: dict[str, Any]) -> dict[str, str]:
         latency = figures["latency_ns"]
         if latency and name != "Offline":  # one query: its latency is the run's length
             facts[f"{name} latency"] = latency_words(latency)
+        if gpus := machine_words(figures["machine"]):
+            facts[f"{name} GPUs"] = gpus
+        if disturbed := disturbance_words(figures["machine"], figures["disturbance"]):
+            facts[f"{name} disturbed"] = disturbed
     for constraint in result["constraints"]:
         verdict = "holds" if constraint["holds"] else "does not hold"
         facts[constraint["constraint"]] = (

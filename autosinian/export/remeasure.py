@@ -16,11 +16,15 @@ OnRun = Callable[[str], None]
 
 @dataclass
 class Remeasured:
-    """A contender's figures, one a round, by metric; `failure` says why it is out, if it is."""
+    """A contender's figures, one a round, by metric; `failure` says why it is out, if it is.
+
+    `disturbances` says of which runs what disturbed them, also when they were repeated.
+    """
 
     contender: Contender
     values: dict[str, list[float]] = field(default_factory=dict)
     failure: str = ""
+    disturbances: list[str] = field(default_factory=list)
 
     def interval(self, metric: str, level: float) -> Interval:
         """Confidence interval of a metric's mean over the rounds."""
@@ -62,6 +66,9 @@ def remeasure(
                 try:
                     rate = entry.contender.rate(scenario)
                     measured = perform(job, workers, limits, expected_rate=rate)
+                    if measured.disturbance:
+                        words = f"round {number}, {scenario}: {measured.disturbance}"
+                        entry.disturbances.append(words)
                     for metric, value in performance_metrics(measured).items():
                         entry.values.setdefault(metric, []).append(value)
                 except TrialFailure as failure:

@@ -54,6 +54,9 @@ def result_of(found: Findings, bench: Workbench, outcome: Outcome) -> dict[str, 
             "final_seconds": found.final_seconds,
             "values": {entry.contender.name: entry.values for entry in found.entries},
             "failures": {e.contender.name: e.failure for e in found.entries if e.failure},
+            "disturbances": {
+                e.contender.name: e.disturbances for e in found.entries if e.disturbances
+            },
         },
         "constraints": _constraints(found, outcome),
         "study": outcome.name,
@@ -94,6 +97,8 @@ def _figures(measured: Measurement) -> dict[str, Any]:
         "loadgen_s": measured.loadgen_s,
         "peak_memory_bytes": measured.peak_memory_bytes,
         "versions": measured.versions,
+        "machine": measured.machine,
+        "disturbance": measured.disturbance,
     }
 
 
@@ -126,7 +131,6 @@ def _job(job: Job) -> dict[str, Any]:
         "log_settings": job.log_settings,
         "sut": job.sut,
         "benchmark": job.benchmark,
-        "devices": list(job.devices),
         "devices": list(job.devices),
     }
 

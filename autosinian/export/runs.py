@@ -7,6 +7,7 @@ from autosinian.errors import TrialFailure
 from autosinian.evaluate.evaluation import scenario_metrics
 from autosinian.evaluate.quiet import alone, working
 from autosinian.measure.measurement import Job, Measurement
+from autosinian.measure.repeat import run_undisturbed
 from autosinian.measure.workers import Workers
 
 # A Server figure costs a bisection; from a good start three runs bracket it.
@@ -42,16 +43,17 @@ def is_maximized(metric: str) -> bool:
 def perform(
     job: Job, workers: Workers, limits: Limits, *, expected_rate: float | None = None
 ) -> Measurement:
-    """One performance run with the machine to itself; Server's is the best rate that holds.
+    """One performance run with its device to itself; Server's is the best rate that holds.
 
     `expected_rate` is what is known of it, in samples/s: Offline makes its queries in advance for
     it, the Server bisection starts from it. An INVALID run is repeated for the rate that it
-    reached, because an Offline run that turns out faster than expected ends before its time.
+    reached, because an Offline run that turns out faster than expected ends before its time. One
+    that was disturbed is repeated once.
     Raises `TrialFailure` where LoadGen says INVALID each time.
     """
     rate = expected_rate
     for _ in range(_ATTEMPTS):
-        with alone():
+        with alone(job.devices):
             measured = _run(job, workers, limits, rate)
         if measured.valid:
             return measured
@@ -77,12 +79,14 @@ def _run(job: Job, workers: Workers, limits: Limits, rate: float | None) -> Meas
     if job.scenario == "Offline" and rate:
         # A setting of the study's own comes first.
         job = replace(job, settings={"offline_expected_qps": _HEADROOM * rate, **job.settings})
-    return workers.run(job, time_limit_s=limits.time_s, memory_limit_bytes=limits.memory_bytes)
+    return run_undisturbed(
+        lambda: workers.run(job, time_limit_s=limits.time_s, memory_limit_bytes=limits.memory_bytes)
+    )
 
 
 def score(job: Job, workers: Workers, limits: Limits) -> Measurement:
     """One AccuracyOnly run. Raises `TrialFailure` where it gives no accuracy."""
-    with working():
+    with working(job.devices):
         measured = workers.run(
             job, time_limit_s=limits.time_s, memory_limit_bytes=limits.memory_bytes
         )

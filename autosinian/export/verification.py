@@ -134,7 +134,7 @@ class _Run:
             log_folder=str(self._scratch / "build"),
             devices=self._workers.devices[:1],
         )
-        with working():
+        with working(job.devices):
             self._workers.build(
                 job, time_limit_s=self._limits.time_s, memory_limit_bytes=self._limits.memory_bytes
             )

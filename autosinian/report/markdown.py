@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from autosinian.report.constraints import bindings
 from autosinian.report.figures import cell, comparison, duration, label, number
+from autosinian.report.machine import disturbance_words, machine_words
 from autosinian.report.words import candidate_words, describe_outcome
 
 if TYPE_CHECKING:
@@ -52,6 +53,14 @@ def trial_note(
         rows = [(stage, duration(seconds)) for stage, seconds in evaluation.stage_s.items()]
         rows.append(("beyond inference and LoadGen", duration(evaluation.overhead_s)))
         parts.append(_table(("stage", "time"), rows))
+    if evaluation is not None:
+        seen = [
+            (m.scenario, machine_words(m.machine), disturbance_words(m.machine, m.disturbance))
+            for m in evaluation.measurements
+        ]
+        rows = [row for row in seen if any(row[1:])]
+        if rows:
+            parts.append(_table(("scenario", "GPUs", "disturbed"), list(rows)))
     if record.candidate is not None:
         subnet = record.candidate.subnet
         genes = {"d": subnet.d, "ks": subnet.ks, "e": subnet.e, "w": subnet.w}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from autosinian.report.constraints import bindings
 from autosinian.report.figures import amount, cell, duration, label, number
 from autosinian.report.grouping import group_reasons, median_overhead_s, stage_times
+from autosinian.report.machine import machine_details
 from autosinian.report.markup import Cell, Markup, Row, element, join, table
 from autosinian.report.remeasurement import BundleDetails, Remeasurement
 from autosinian.report.words import candidate_words
@@ -39,7 +40,7 @@ def front_section(outcome: "Outcome") -> Markup:
 
 
 def trials_section(outcome: "Outcome") -> Markup:
-    """Every trial in a table that can be sorted by any column."""
+    """Every trial in a table that can be sorted by any column, and what GPUs did in each."""
     names = list(dict.fromkeys((*outcome.objectives, *_measured(outcome))))
     rows = []
     for record in outcome.records:
@@ -54,11 +55,12 @@ def trials_section(outcome: "Outcome") -> Markup:
         ]
         rows.append(Row(cells, style))
     header = ["trial", "state", *map(label, names), "time", "candidate", "reason"]
-    return element(
+    trials = element(
         "details",
         element("summary", f"All {len(rows)} trials"),
         table(header, rows, sortable=True),
     )
+    return join([trials, machine_details(outcome)])
 
 
 def constraints_section(outcome: "Outcome") -> Markup:
