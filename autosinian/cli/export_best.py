@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     plan = Plan(arguments.top, arguments.rounds, arguments.duration, 5 * arguments.duration)
     outcome = read_outcome(load_study(arguments.study, arguments.storage))
     folder = arguments.out or work_folder(arguments.study) / "best"
-    # Before the supernet is opened: what is wrong is told soonest.
+    # Before the network is opened: what is wrong is told soonest.
     check_target(folder, force=arguments.force)
     pick(outcome, plan.top)
     url = storage_url(arguments.study, arguments.storage)

@@ -13,9 +13,19 @@ EPILOG = """\
 examples:
   autosinian search search_spaces/fashion_mnist.yaml
   autosinian search search_spaces/cifar10.yaml --trials 200 --time 2h
+  autosinian search search_spaces/efficientnet_lite0.yaml                    one fixed network
   autosinian search space.yaml --storage postgresql+psycopg://user@host/db   several machines
   autosinian search space.yaml --devices 0,1                                 two GPUs serve
   autosinian search space.yaml --worker-python /opt/trt/bin/python3.11       TensorRT lives there
+
+A space names a `supernet` to choose subnets of, or one fixed `network`, an ONNX file or a torch
+module, of which precision and serving are chosen:
+
+  network: {source: model.onnx}                                     resolution read from the file
+  network: {source: "torchvision.models:resnet50", resolution: 224}   or "file.py:function"
+
+with its input, where it is not ImageNet's usual one: `mean`, `std`, `pixel_range` (1 or 255),
+`resize` (short side before the centre crop, or `direct`), `interpolation`.
 
 PostgreSQL needs the extra: pip install "autosinian[postgresql]".
 
@@ -93,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     from autosinian.report.words import describe_outcome
 
     with LiveView(name) as view:
-        view.message("opening the supernet, the data and the engine")
+        view.message("opening the network, the data and the engine")
         from autosinian.search.run import Limits, Search
         from autosinian.search.storage import open_storage, storage_failures_told, storage_url
         from autosinian.search.workbench import open_workbench

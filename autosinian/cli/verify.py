@@ -8,7 +8,7 @@ from pathlib import Path
 from autosinian.cli.worker_options import add_worker_options, worker_choice
 
 EPILOG = """\
-Checks that every file is as exported, that net.config and init give the ONNX, that the engine file
+Checks that every file is as exported, that the network in it gives the ONNX, that the engine file
 gives exactly the stated accuracy on the validation samples, and that its performance is not slower
 than the interval stated in result.json (`stated`, `stated_rule`). Faster is reported and passes.
 
