@@ -188,6 +188,8 @@ class _Run:
             measured = perform(
                 for_duration(job, seconds, place), self._workers, self._limits, expected_rate=known
             )
+            if measured.disturbance:
+                self._tell(f"disturbed, also when repeated: {measured.disturbance}")
             for metric, value in performance_metrics(measured).items():
                 values.setdefault(metric, []).append(value)
         return {metric: fmean(found) for metric, found in values.items()}
