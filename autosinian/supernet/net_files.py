@@ -47,12 +47,7 @@ def read_net(folder: Path, *, weights: bool = True) -> tuple["torch.nn.Module", 
     from ofa.imagenet_classification.networks import get_net_by_name
 
     path = folder / CONFIG
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"`{path}` must be a network as JSON, but: {error}") from error
-    if not isinstance(config, dict) or "blocks" not in config or "classifier" not in config:
-        raise InputError(f"`{path}` must have the keys `blocks` and `classifier`, as ofa writes it")
+    config = _read_config(path)
     name = config.get("name", "ProxylessNASNets")
     if name not in _NETS:
         raise InputError(f"the network in `{path}` must be one of {', '.join(_NETS)}; got `{name}`")
@@ -64,6 +59,28 @@ def read_net(folder: Path, *, weights: bool = True) -> tuple["torch.nn.Module", 
         load_weights(module, folder / INIT)
     resolution = config.get(IMAGE_SIZE)
     return module.eval(), int(resolution) if resolution is not None else None
+
+
+def read_resolution(folder: Path) -> int:
+    """The resolution that a `net.config` names, without building the network.
+
+    Raises `InputError` where it names none.
+    """
+    path = folder / CONFIG
+    resolution = _read_config(path).get(IMAGE_SIZE)
+    if not isinstance(resolution, int) or resolution < 1:
+        raise InputError(f"`{path}` must have `{IMAGE_SIZE}` in pixels, but has {resolution!r}")
+    return resolution
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"`{path}` must be a network as JSON, but: {error}") from error
+    if not isinstance(config, dict) or "blocks" not in config or "classifier" not in config:
+        raise InputError(f"`{path}` must have the keys `blocks` and `classifier`, as ofa writes it")
+    return config
 
 
 def load_weights(module: "torch.nn.Module", path: Path) -> None:
