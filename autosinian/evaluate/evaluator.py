@@ -1,19 +1,21 @@
 """The stages of one trial: cost, network, engine, accuracy, performance; cheapest first."""
 
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from autosinian.content import content_key, file_sha256
 from autosinian.data import Role
+from autosinian.engine.processor import usable_cores
 from autosinian.engine.protocol import Engine
 from autosinian.errors import AutosinianError, InputError, TrialFailure
 from autosinian.evaluate.arrays import ArrayCache
 from autosinian.evaluate.evaluation import Evaluation, scenario_metrics
 from autosinian.evaluate.networks import Networks
-from autosinian.evaluate.quiet import alone, working
+from autosinian.evaluate.quiet import alone, keep_working, working
 from autosinian.measure import BuildJob, Job, Measurement
 from autosinian.measure.repeat import run_undisturbed
 from autosinian.measure.workers import Workers
@@ -24,6 +26,9 @@ from autosinian.store import Store
 
 OnStage = Callable[[str], None]
 Refuse = Callable[[Mapping[str, float]], bool]
+
+# Several processes that import at once take longer each where cores are few.
+_CORES_A_SPARE = 4
 
 
 class Evaluator:
@@ -68,6 +73,7 @@ class Evaluator:
         Logs go to `runs/<run_name>`. Raises `TrialFailure` naming the stage that failed.
         """
         stages = _Stages(on_stage)
+        self._prepare(self.workers.devices[:1])
         with stages.run("extract"):
             costs = self.networks.cost(candidate.subnet)
         metrics: dict[str, float] = {"macs": costs.macs, "parameters": costs.parameters}
@@ -140,6 +146,7 @@ class Evaluator:
                 job,
                 time_limit_s=self.spec.time_limit_s,
                 memory_limit_bytes=self._memory_limit,
+                started=lambda: self._prepare(self.workers.devices),
             )
         return path
 
@@ -165,7 +172,8 @@ class Evaluator:
         if known is not None:
             return float(known["accuracy"]), 0.0
         job = self.job(candidate, engine_file, role, "Offline", "AccuracyOnly", run_name)
-        measured = self._run(job)
+        runs = min(len(self.scenarios), max(1, usable_cores() // _CORES_A_SPARE))
+        measured = self._run(job, lambda: self._prepare(self.workers.devices, runs))
         if measured.accuracy is None:
             raise TrialFailure("accuracy", f"LoadGen gave none: {measured.invalid_reason}")
         self._store.remember("accuracy", key, {"accuracy": measured.accuracy})
@@ -233,10 +241,28 @@ class Evaluator:
             devices=self.workers.devices,
         )
 
-    def _run(self, job: Job) -> Measurement:
+    def _run(self, job: Job, started: Callable[[], None] = lambda: None) -> Measurement:
         return self.workers.run(
-            job, time_limit_s=self.spec.time_limit_s, memory_limit_bytes=self._memory_limit
+            job,
+            time_limit_s=self.spec.time_limit_s,
+            memory_limit_bytes=self._memory_limit,
+            started=started,
         )
+
+    def _prepare(self, devices: Sequence[int], count: int = 1) -> None:
+        """Start the next workers early where the engine's libraries are slow to import.
+
+        They hold off performance runs until they only wait. During such a run none is started.
+        """
+        modules = self.engine.slow_imports()
+        held = keep_working(devices) if modules else None
+        if held is None:
+            return
+        try:
+            self.workers.prepare(modules, devices, count=count, held=held)
+        finally:
+            for handle in held:
+                os.close(handle)
 
     @property
     def _memory_limit(self) -> int:

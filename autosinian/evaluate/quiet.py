@@ -31,16 +31,41 @@ def alone(devices: Sequence[int] = ()) -> Iterator[None]:
         yield
 
 
+def keep_working(devices: Sequence[int] = ()) -> list[int] | None:
+    """File descriptors that hold the same as `working` as long as any copy of them is open.
+
+    For a process that is to work on after this one has closed its own. None where a performance
+    run is on: it is not waited for.
+    """
+    held: list[int] = []
+    for path in _paths(devices):
+        held.append(_open(path))
+        try:
+            fcntl.flock(held[-1], fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            for handle in held:
+                os.close(handle)
+            return None
+    return held
+
+
 @contextmanager
 def _locked(devices: Sequence[int], kind: int) -> Iterator[None]:
-    # All take several in the same order, so that none waits for one who waits for it.
-    names = [f"-gpu{index}" for index in sorted(set(devices))] or [""]
     with ExitStack() as held:
-        for name in names:
-            path = Path(tempfile.gettempdir()) / f"autosinian-{os.getuid()}{name}.lock"
-            # No symlink is followed: the folder of temporary files belongs to everybody.
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            handle = os.open(path, flags, 0o600)
+        for path in _paths(devices):
+            handle = _open(path)
             held.callback(os.close, handle)
             fcntl.flock(handle, kind)
         yield
+
+
+def _paths(devices: Sequence[int]) -> list[Path]:
+    # All take several in the same order, so that none waits for one who waits for it.
+    names = [f"-gpu{index}" for index in sorted(set(devices))] or [""]
+    folder = Path(tempfile.gettempdir())
+    return [folder / f"autosinian-{os.getuid()}{name}.lock" for name in names]
+
+
+def _open(path: Path) -> int:
+    # No symlink is followed: the folder of temporary files belongs to everybody.
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

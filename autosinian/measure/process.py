@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ from autosinian.measure.measurement import (
     Job,
     Measurement,
 )
+from autosinian.measure.spare import Spares
+
+Started = Callable[[], None]
 
 # Often enough to stop a leak, seldom enough not to disturb a measurement on few cores.
 _LOOK_EVERY_S = 0.2
@@ -43,25 +46,68 @@ class _Ended:
     peak_memory_bytes: int
 
 
+@dataclass(frozen=True)
+class _Start:
+    """How a worker gets its job: `started` is called once it has it."""
+
+    python: Sequence[str] | None
+    spares: Spares | None = None
+    started: Started = lambda: None
+
+    def worker(
+        self, devices: Sequence[int], job_file: Path, result_file: Path, stderr_file: Path
+    ) -> subprocess.Popen[bytes]:
+        """A spare process where one fits, else a new one."""
+        with stderr_file.open("wb") as stderr:
+            if self.spares is not None:
+                spare = self.spares.take(
+                    self.python,
+                    devices,
+                    job_file=job_file,
+                    result_file=result_file,
+                    stderr_file=stderr_file,
+                )
+                if spare is not None:
+                    return spare
+            command = [
+                *(self.python or [sys.executable]),
+                *("-m", "autosinian.measure.worker"),
+                *(str(job_file), str(result_file), str(os.getpid())),
+            ]
+            return subprocess.Popen(
+                command,
+                env={**os.environ, **cuda_environment(devices)} if devices else None,
+                stdin=subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
+                start_new_session=True,
+            )
+
+
 def run(
     job: Job,
     *,
     time_limit_s: float,
     memory_limit_bytes: int,
     python: Sequence[str] | None = None,
+    spares: Spares | None = None,
+    started: Started = lambda: None,
 ) -> Measurement:
     """Measure in a fresh worker process; `python` is its interpreter's command line.
+
+    One of `spares` takes the job where it fits. `started` is called once the worker has it.
 
     Raises `InputError` for what the job has wrong, `TrialFailure` with the stage and reason where
     the worker failed, crashed, hung beyond `time_limit_s` or grew beyond `memory_limit_bytes`.
     The worker sees the job's GPUs alone, and they are watched while it runs. Must be called from a
     thread that lives until it returns: the kernel kills the worker when that thread ends.
     """
-    measurement = _run_once(job, time_limit_s, memory_limit_bytes, python)
+    start = _Start(python, spares, started)
+    measurement = _run_once(job, time_limit_s, memory_limit_bytes, start)
     again = _with_more_queries(job, measurement)
     if again is None:
         return measurement
-    second = _run_once(again, time_limit_s, memory_limit_bytes, python)
+    second = _run_once(again, time_limit_s, memory_limit_bytes, start)
     return replace(
         second,
         loadgen_s=measurement.loadgen_s + second.loadgen_s,
@@ -69,14 +115,12 @@ def run(
     )
 
 
-def _run_once(
-    job: Job, time_limit_s: float, memory_limit_bytes: int, python: Sequence[str] | None
-) -> Measurement:
+def _run_once(job: Job, time_limit_s: float, memory_limit_bytes: int, start: _Start) -> Measurement:
     machine, watch = processor_state(), None
     if job.devices:
         watch = GpuWatch(job.devices)
         watch.before()
-    result, ended = _work("run", job, time_limit_s, memory_limit_bytes, python, watch)
+    result, ended = _work("run", job, time_limit_s, memory_limit_bytes, start, watch)
     measurement = Measurement.from_dict(result)
     return replace(
         measurement,
@@ -112,9 +156,12 @@ def build(
     time_limit_s: float,
     memory_limit_bytes: int,
     python: Sequence[str] | None = None,
+    spares: Spares | None = None,
+    started: Started = lambda: None,
 ) -> BuildResult:
-    """Build an engine file in a fresh worker process; raises as `run` does."""
-    result, ended = _work("build", job, time_limit_s, memory_limit_bytes, python)
+    """Build an engine file in a worker process; takes and raises what `run` does."""
+    start = _Start(python, spares, started)
+    result, ended = _work("build", job, time_limit_s, memory_limit_bytes, start)
     built = BuildResult.from_dict(result)
     peak = max(built.peak_memory_bytes, ended.peak_memory_bytes)
     return replace(built, worker_s=ended.worker_s, peak_memory_bytes=peak)
@@ -131,7 +178,7 @@ def describe(
 
     See `autosinian.engine.described`; `worker` holds the interpreter's and LoadGen's versions.
     """
-    return _work("describe", job, time_limit_s, memory_limit_bytes, python)[0]
+    return _work("describe", job, time_limit_s, memory_limit_bytes, _Start(python))[0]
 
 
 def _work(
@@ -139,7 +186,7 @@ def _work(
     job: Job | BuildJob | DescribeJob,
     time_limit_s: float,
     memory_limit_bytes: int,
-    python: Sequence[str] | None,
+    start: _Start,
     watch: GpuWatch | None = None,
 ) -> tuple[dict[str, Any], _Ended]:
     folder = Path(job.output_folder)
@@ -149,14 +196,8 @@ def _work(
         folder.mkdir(parents=True, exist_ok=True)
         result_file.unlink(missing_ok=True)
         write_json(job_file, {"kind": kind, "job": job.to_dict()})
-        with stderr_file.open("wb") as stderr:
-            command = [
-                *(python or [sys.executable]),
-                *("-m", "autosinian.measure.worker"),
-                *(str(job_file), str(result_file), str(os.getpid())),
-            ]
-            environment = {**os.environ, **cuda_environment(job.devices)} if job.devices else None
-            ended = _watch(command, environment, stderr, time_limit_s, memory_limit_bytes, watch)
+        process = start.worker(job.devices, job_file, result_file, stderr_file)
+        ended = _watch(process, start.started, time_limit_s, memory_limit_bytes, watch)
     except OSError as error:
         raise TrialFailure(
             job.stage, f"the worker cannot be started: {error}", transient=True
@@ -176,27 +217,19 @@ def _work(
 
 
 def _watch(
-    command: list[str],
-    environment: dict[str, str] | None,
-    stderr: Any,
+    process: subprocess.Popen[bytes],
+    started: Started,
     time_limit_s: float,
     memory_limit_bytes: int,
     gpus: GpuWatch | None,
 ) -> _Ended:
     start = time.monotonic()
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=stderr,
-        stderr=stderr,
-        start_new_session=True,
-    )
     handle = os.pidfd_open(process.pid)
     poller = select.poll()
     poller.register(handle, select.POLLIN)
     killed, peak = "", 0
     try:
+        started()
         watched = psutil.Process(process.pid)
         while True:
             left = time_limit_s - (time.monotonic() - start)

@@ -9,6 +9,7 @@ from autosinian.errors import InputError
 from autosinian.measure.measurement import Job, Measurement
 from autosinian.measure.process import run
 from autosinian.measure.repeat import run_undisturbed
+from autosinian.measure.spare import Spares
 
 # Server submissions of R2 reached 0.74-0.89 of their Offline rate; without a hint start there.
 _FIRST_FRACTION = 0.75
@@ -76,6 +77,7 @@ def find_server_qps(
     time_limit_s: float,
     memory_limit_bytes: int,
     python: Sequence[str] | None = None,
+    spares: Spares | None = None,
     tolerance: float = 0.03,
     max_probes: int = 8,
 ) -> Measurement:
@@ -108,6 +110,7 @@ def find_server_qps(
                 time_limit_s=time_limit_s,
                 memory_limit_bytes=memory_limit_bytes,
                 python=python,
+                spares=spares,
             )
         )
         probes.append(measurement)

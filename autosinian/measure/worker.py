@@ -1,10 +1,13 @@
 """The worker process: `python -m autosinian.measure.worker JOB.json RESULT.json`.
 
-numpy, one engine and LoadGen; never torch. It reads one job, does it once, writes one result and
-ends. LoadGen keeps state for the life of a process, so no process measures twice.
+numpy, one engine and LoadGen; torch only where the engine is torch's. It reads one job, does it
+once, writes one result and ends; a spare one (`--spare`) is told its job on stdin. LoadGen keeps
+state for the life of a process, so no process measures twice.
 """
 
+import contextlib
 import ctypes
+import importlib
 import json
 import os
 import platform
@@ -24,13 +27,19 @@ from autosinian.measure.measurement import BuildJob, BuildResult, DescribeJob, J
 from autosinian.space.candidate import EngineConfig
 
 _PR_SET_PDEATHSIG = 1
+# A spare that imports holds off measurements, so not for ever.
+_IMPORT_S = 120
 
 
 def main(arguments: list[str]) -> NoReturn:
     """Do the job; the exit status is 0 where a result (also a failure) was written."""
-    job_file, result_file = Path(arguments[0]), Path(arguments[1])
-    if len(arguments) > 2:
-        die_with_parent(int(arguments[2]))
+    if arguments[0] == "--spare":
+        die_with_parent(int(arguments[1]))
+        job_file, result_file = _wait_for_job(arguments[2], arguments[3:])
+    else:
+        job_file, result_file = Path(arguments[0]), Path(arguments[1])
+        if len(arguments) > 2:
+            die_with_parent(int(arguments[2]))
     job = read_job(json.loads(job_file.read_text()))
     try:
         if isinstance(job, BuildJob):
@@ -68,6 +77,30 @@ def die_with_parent(parent: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _wait_for_job(held: str, modules: list[str]) -> tuple[Path, Path]:
+    """Import `modules`, let go of the descriptors `held`, then wait for a line on stdin.
+
+    See `autosinian.measure.spare`. Ends where the line never comes.
+    """
+    signal.alarm(_IMPORT_S)
+    # What cannot be imported is told by the job that needs it.
+    for name in ("autosinian.measure.loadgen_run", *modules):
+        with contextlib.suppress(ImportError, OSError):
+            importlib.import_module(name)
+    signal.alarm(0)
+    for descriptor in filter(None, held.split(",")):
+        os.close(int(descriptor))
+    line = sys.stdin.readline()
+    if not line.endswith("\n"):
+        _end(0)
+    given = json.loads(line)
+    stderr = os.open(given["stderr"], os.O_WRONLY | os.O_APPEND)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (stderr, 1), (stderr, 2)):
+        os.dup2(source, target)
+    return Path(given["job"]), Path(given["result"])
 
 
 def _build(job: BuildJob) -> BuildResult:

@@ -21,6 +21,7 @@ from autosinian.measure.measurement import (
     Job,
     Measurement,
 )
+from autosinian.measure.spare import Spares
 
 _DESCRIBE_S = 120.0
 _DESCRIBE_BYTES = 16 << 30
@@ -74,32 +75,70 @@ class WorkerChoice:
 DEFAULT_CHOICE = WorkerChoice()
 
 
-@dataclass(frozen=True)
 class Workers:
     """Starts worker processes in one interpreter; a run gets all of `devices`, a build the first.
 
-    The methods are those of `autosinian.measure.process` and `autosinian.measure.server`.
+    `run`, `build` and `find_server_qps` are those of `autosinian.measure.process` and
+    `autosinian.measure.server`, in processes started early where `prepare` has been called.
     """
 
-    python: tuple[str, ...] = ()
-    devices: tuple[int, ...] = ()
+    def __init__(self, python: tuple[str, ...] = (), devices: tuple[int, ...] = ()) -> None:
+        self.python = python
+        self.devices = devices
+        self._spares = Spares()
 
-    def run(self, job: Job, *, time_limit_s: float, memory_limit_bytes: int) -> Measurement:
+    def prepare(
+        self,
+        modules: Sequence[str],
+        devices: Sequence[int],
+        *,
+        count: int = 1,
+        held: Sequence[int] = (),
+    ) -> None:
+        """Start workers for the next jobs of `devices`, which import `modules` meanwhile.
+
+        See `autosinian.measure.spare.Spares.prepare`. Not while a measurement runs.
+        """
+        self._spares.prepare(modules, count=count, python=self.python, devices=devices, held=held)
+
+    def close(self) -> None:
+        """End the workers that wait for a job."""
+        self._spares.close()
+
+    def run(
+        self,
+        job: Job,
+        *,
+        time_limit_s: float,
+        memory_limit_bytes: int,
+        started: process.Started = lambda: None,
+    ) -> Measurement:
         """Measure in a worker process."""
         return process.run(
             job,
             time_limit_s=time_limit_s,
             memory_limit_bytes=memory_limit_bytes,
             python=self.python or None,
+            spares=self._spares,
+            started=started,
         )
 
-    def build(self, job: BuildJob, *, time_limit_s: float, memory_limit_bytes: int) -> BuildResult:
+    def build(
+        self,
+        job: BuildJob,
+        *,
+        time_limit_s: float,
+        memory_limit_bytes: int,
+        started: process.Started = lambda: None,
+    ) -> BuildResult:
         """Build an engine file in a worker process."""
         return process.build(
             job,
             time_limit_s=time_limit_s,
             memory_limit_bytes=memory_limit_bytes,
             python=self.python or None,
+            spares=self._spares,
+            started=started,
         )
 
     def find_server_qps(
@@ -120,6 +159,7 @@ class Workers:
             time_limit_s=time_limit_s,
             memory_limit_bytes=memory_limit_bytes,
             python=self.python or None,
+            spares=self._spares,
             max_probes=max_probes,
         )
 

@@ -106,6 +106,8 @@ class Search:
         except KeyboardInterrupt:
             self.interrupted = True
             self._view.message("interrupted: the running trial is given back; nothing else is lost")
+        finally:
+            self._bench.workers.close()
         outcome = self.outcome()
         self._page.update(outcome, now=True)
         return outcome

@@ -1,5 +1,6 @@
 """Real engines that misbehave on purpose; workers load them by `module:Class`."""
 
+import importlib
 import json
 import os
 import sys
@@ -110,3 +111,18 @@ class GpuEngine(OpenVinoEngine):
 
     def uses_gpu(self) -> bool:
         return True
+
+
+class SlowEngine(_Wrapped):
+    """Needs a library that is slow to import."""
+
+    def slow_imports(self) -> tuple[str, ...]:
+        return ("tests.measure.slow_library",)
+
+    def misbehave(self, engine_file: Path) -> None:
+        importlib.import_module("tests.measure.slow_library")
+
+    def build(self, model: Path, precision: str, config: EngineConfig, engine_file: Path) -> None:
+        importlib.import_module("tests.measure.slow_library")
+        own = EngineConfig.make("openvino", config.batch_size, **dict(config.options))
+        super().build(model, precision, own, engine_file)
