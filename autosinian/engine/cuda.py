@@ -178,7 +178,14 @@ class PinnedBuffer:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.address = int(checked(runtime.cudaHostAlloc(max(size, 1), _MAPPED)))
+        status, address = runtime.cudaHostAlloc(max(size, 1), _MAPPED)
+        if status == runtime.cudaError_t.cudaErrorMemoryAllocation:
+            raise TrialFailure(
+                "performance",
+                f"host memory for the GPU to read must have room for {size >> 20} MiB more; take "
+                "fewer samples or a smaller batch size",
+            )
+        self.address = int(checked((status, address)))
         ctypes.memset(self.address, 0, max(size, 1))
 
     def view(self, dtype: type[np.generic], *shape: int) -> NDArray[Any]:

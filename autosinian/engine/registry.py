@@ -14,6 +14,7 @@ GROUP = "autosinian.engines"
 # an interpreter that only runs workers.
 OWN = {
     "openvino": "autosinian.engine.openvino:OpenVinoEngine",
+    "tensorrt": "autosinian.engine.tensorrt:TensorRtEngine",
     "torch": "autosinian.engine.torch_engine:TorchEngine",
 }
 

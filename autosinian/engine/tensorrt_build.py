@@ -185,13 +185,13 @@ def _attempt(prepared: Prepared, path: Path, spec: BuildSpec, library: Library) 
         config.add_optimization_profile(profile)
     cache = spec.timing_cache if library.has_timing_cache else None
     if cache is not None:
-        _use_cache(config, cache)
+        timings = _use_cache(config, cache)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         words = log.errors[-1] if log.errors else "it says nothing"
         raise TrialFailure("build", f"{library.title} cannot build {path.name}: {_short(words)}")
     if cache is not None:
-        _add_to_cache(config, cache)
+        _add_to_cache(config, timings, cache)
     return Built(bytes(engine), prepared.input, tuple(log.warnings))
 
 
@@ -246,16 +246,18 @@ def _set_ranges(network: Any, scales: Mapping[str, float]) -> None:
             tensor.dynamic_range = (-scale * LEVELS, scale * LEVELS)
 
 
-def _use_cache(config: Any, path: Path) -> None:
+def _use_cache(config: Any, path: Path) -> Any:
+    """Give `config` what is in `path`; the result must live as long as `config` builds."""
     cache = config.create_timing_cache(read_timing_cache(path))
     if cache is None or not config.set_timing_cache(cache, False):
         print(f"timing cache {path} is not used: TensorRT refuses it", file=sys.stderr)
-        config.set_timing_cache(config.create_timing_cache(b""), False)
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, False)
+    return cache
 
 
-def _add_to_cache(config: Any, path: Path) -> None:
+def _add_to_cache(config: Any, cache: Any, path: Path) -> None:
     def combined(there: bytes) -> bytes:
-        cache = config.get_timing_cache()
         if there:
             other = config.create_timing_cache(there)
             if other is not None:

@@ -1,5 +1,6 @@
 """Opens a serialized TensorRT engine as a `DeviceSession`."""
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,12 @@ def open_session(
     )
 
 
+@functools.cache
+def _logger(trt: Any) -> Any:
+    """One for the whole process: TensorRT keeps the first that it is given."""
+    return trt.Logger(trt.Logger.ERROR)
+
+
 def _network(
     serialized: bytes,
     engine_file: Path,
@@ -108,7 +115,7 @@ def _network(
     ladder: bool,
 ) -> Network:
     trt = load(library)
-    runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
+    runtime = trt.Runtime(_logger(trt))
     engine = runtime.deserialize_cuda_engine(serialized)
     if engine is None:
         raise InputError(
