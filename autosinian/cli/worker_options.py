@@ -13,7 +13,7 @@ def add_worker_options(parser: argparse.ArgumentParser) -> None:
         "--worker-python",
         metavar="COMMAND",
         help="the interpreter that builds and measures, where the engine's library lives in "
-        "another than this one; it needs autosinian, numpy and mlcommons-loadgen",
+        "another than this one; it needs autosinian, numpy, mlcommons-loadgen and nvidia-ml-py",
     )
     parser.add_argument(
         "--devices",
