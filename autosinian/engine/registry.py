@@ -15,7 +15,6 @@ GROUP = "autosinian.engines"
 OWN = {
     "openvino": "autosinian.engine.openvino:OpenVinoEngine",
     "tensorrt": "autosinian.engine.tensorrt:TensorRtEngine",
-    "tensorrt": "autosinian.engine.tensorrt:TensorRtEngine",
     "torch": "autosinian.engine.torch_engine:TorchEngine",
 }
 
