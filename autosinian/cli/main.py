@@ -11,6 +11,7 @@ COMMANDS = (
     "search",
     "export_best",
     "verify",
+    "audit",
     "report",
     "dashboard",
     "preprocess",
