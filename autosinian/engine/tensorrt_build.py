@@ -1,7 +1,7 @@
 """From an ONNX file to a serialized TensorRT engine."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from autosinian.engine.tensorrt_versions import (
 )
 from autosinian.engine.timing_cache import read_timing_cache, update_timing_cache
 from autosinian.errors import InputError, TrialFailure
-from autosinian.quantize.half import to_half
+from autosinian.quantize.half import SMALLEST_NORMAL, smallest_scale, to_half
 from autosinian.quantize.int8_input import int8_input
 from autosinian.quantize.ranges import LEVELS
 from autosinian.quantize.strip import complete, strip_qdq
@@ -89,8 +89,9 @@ def variants(
 ) -> list[Prepared]:
     """`model` as `spec` wants it, the fastest way of feeding it first.
 
-    An int8 network is fed int8 where all of its input is quantized, fp16 in a second attempt
-    nowhere: what a version refuses is built with float32 samples.
+    An int8 network is fed int8 where all of its input is quantized; what a version refuses is
+    built with float samples. What is not quantized runs in fp16, where types are those of the
+    file only if fp16 can hold every scale.
     """
     batched = with_batch(model, None if spec.ladder else spec.batch_size)
     if spec.precision == "fp32":
@@ -109,9 +110,13 @@ def variants(
             return [whole]
         return [Prepared(plain, NetworkInput("int8", shape, scales[name]), scales), whole]
     cut = int8_input(batched)
-    if cut is None:
-        return [whole]
-    return [Prepared(cut[0], NetworkInput("int8", shape, cut[1])), whole]
+    fed_int8 = [] if cut is None else [Prepared(cut[0], NetworkInput("int8", shape, cut[1]))]
+    if library.strongly_typed and smallest_scale(batched) >= SMALLEST_NORMAL:
+        return [
+            *(Prepared(to_half(item.model), item.input) for item in fed_int8),
+            Prepared(to_half(batched), NetworkInput("float16", shape)),
+        ]
+    return [*fed_int8, whole]
 
 
 def with_batch(model: onnx.ModelProto, size: int | None) -> onnx.ModelProto:
@@ -137,15 +142,16 @@ def build(
     shape: tuple[int, int, int],
     spec: BuildSpec,
     library: Library,
+    listen: Callable[[str], None] | None = None,
 ) -> Built:
-    """Build `model`, read from `path`.
+    """Build `model`, read from `path`; `listen` hears whatever TensorRT says, down to each layer.
 
     Raises `TrialFailure("build", ...)` with TensorRT's own words where it cannot.
     """
     attempts = variants(model, shape, spec, library)
     for number, prepared in enumerate(attempts, start=1):
         try:
-            return _attempt(prepared, path, spec, library)
+            return _attempt(prepared, path, spec, library, listen)
         except TrialFailure as failure:
             if number == len(attempts):
                 raise
@@ -157,9 +163,15 @@ def build(
     raise AssertionError("there is always an attempt")
 
 
-def _attempt(prepared: Prepared, path: Path, spec: BuildSpec, library: Library) -> Built:
+def _attempt(
+    prepared: Prepared,
+    path: Path,
+    spec: BuildSpec,
+    library: Library,
+    listen: Callable[[str], None] | None,
+) -> Built:
     trt = load(library)
-    log = _log(trt)
+    log = _log(trt, listen)
     builder = trt.Builder(log)
     network = builder.create_network(network_flags(trt, library))
     parser = trt.OnnxParser(network, log)
@@ -195,7 +207,7 @@ def _attempt(prepared: Prepared, path: Path, spec: BuildSpec, library: Library) 
     return Built(bytes(engine), prepared.input, tuple(log.warnings))
 
 
-def _log(trt: Any) -> Any:
+def _log(trt: Any, listen: Callable[[str], None] | None) -> Any:
     class Log(trt.ILogger):  # type: ignore[misc]
         """Keeps what the builder says, instead of printing hundreds of lines."""
 
@@ -209,6 +221,8 @@ def _log(trt: Any) -> Any:
                 self.errors.append(message)
             elif severity == trt.ILogger.WARNING:
                 self.warnings.append(message)
+            if listen is not None:
+                listen(message)
 
     return Log()
 

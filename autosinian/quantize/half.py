@@ -9,6 +9,7 @@ from autosinian.quantize.simplify import consumers
 # What these read beside their data are sizes and counts, or scales that must stay float32.
 _FLOAT32_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
 _LARGEST = float(np.finfo(np.float16).max)
+SMALLEST_NORMAL = float(np.finfo(np.float16).smallest_normal)
 # From 19 on Q/DQ take fp16 scales; before, everything quantized must stay in fp32.
 _QUANTIZE_OPSET = 19
 
@@ -17,8 +18,8 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of `model` that computes in fp16: weights, activations and scales.
 
     The input becomes fp16 too, where it was float; the output stays float32, by one Cast at the
-    end. Values beyond fp16's range are clipped to it. Scales below fp16's smallest normal number
-    (6e-5) lose digits, and are the caller's to avoid.
+    end. Values beyond fp16's range are clipped to it. Scales of Q/DQ must not be below
+    `SMALLEST_NORMAL`, 6e-5: they would lose digits.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
