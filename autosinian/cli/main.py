@@ -11,6 +11,7 @@ COMMANDS = (
     "search",
     "export_best",
     "verify",
+    "run",
     "audit",
     "report",
     "dashboard",

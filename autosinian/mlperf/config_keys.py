@@ -1,7 +1,8 @@
 """What each key of a system's entry in `config.json` does here, or why it does nothing.
 
-The names are those of NVIDIA's MLPerf harness, which Alibaba's v1.0 submission uses; `engine`,
-`engine_options` and `in_flight` are our own.
+The names are those of NVIDIA's MLPerf harness, which Alibaba's v1.0 submission uses;
+`engine`, `engine_options`, `in_flight` and `candidate`, the key of the network that the settings
+were found for, are our own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ _TABLE = (dict,)
 KEYS: dict[str, tuple[type, ...]] = {
     "accuracy_level": _TEXT,
     "active_sms": _NUMBER,
+    "candidate": _TEXT,
     "config_ver": _TABLE,
     "deque_timeout_us": _NUMBER,
     "deque_timeout_usec": _NUMBER,

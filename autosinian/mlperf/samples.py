@@ -29,7 +29,7 @@ def validation_samples(
     whole = val_map is not None
     maps = MapFiles(val=val_map, cal=_NOTHING, train=_NOTHING, search=_NOTHING) if whole else None
     dataset = _open(source, data, maps, "--val-map")
-    limit = None if whole or data is not None else source.data["limit"]
+    limit = None if whole else source.data["limit"]
     return dataset.arrays("validation", source.preprocessing, cache, limit)
 
 

@@ -1,0 +1,331 @@
+"""Runs of a source through LoadGen as a submitter runs them: official length unless told shorter.
+
+What sets a LoadGen field, weakest first: LoadGen's own mlperf.conf, `mlperf_conf`, `user_conf` or
+the config file, `fast`, then the fields by name.
+"""
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from autosinian.content import write_json
+from autosinian.data.arrays import Arrays
+from autosinian.errors import AutosinianError, InputError, TrialFailure
+from autosinian.evaluate.quiet import alone, working
+from autosinian.measure.measurement import Job, Measurement
+from autosinian.mlperf.engines import BuildLimits, Built, engine_file
+from autosinian.mlperf.figures import Summary, read_summary
+from autosinian.mlperf.networks import network
+from autosinian.mlperf.request import Request, Serving, Tell, settle
+from autosinian.mlperf.samples import same_as_exported, validation_samples
+from autosinian.mlperf.source import Source
+
+PEAK = "FindPeakPerformance"
+TEST_MODES = ("SubmissionRun", "PerformanceOnly", "AccuracyOnly", PEAK)
+FAST_MS = 60_000
+RESULT = "result.json"
+_OVERRIDE = "performance_sample_count_override"
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """One run. `fast` is a minute, in Offline from one query of any length on.
+
+    `settings` and `log_settings` are LoadGen's fields by name, `audit_conf` the audit.config that
+    LoadGen reads. `time_limit_s` and `memory_limit_bytes` (None: as exported, at least 4 GiB) hold
+    for a worker.
+    """
+
+    serve: Request
+    mode: str = "SubmissionRun"
+    fast: bool = False
+    settings: dict[str, int | float | bool] = field(default_factory=dict)
+    log_settings: dict[str, int | float | bool | str] = field(default_factory=dict)
+    mlperf_conf: Path | None = None
+    user_conf: Path | None = None
+    audit_conf: Path | None = None
+    time_limit_s: float = 4 * 3600.0
+    memory_limit_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one run gave. `measurement` has the figures, `summary` LoadGen's own digits."""
+
+    source: Source
+    serving: Serving
+    mode: str
+    engine: Built
+    measurement: Measurement
+    summary: Summary
+    logs: Path
+    samples: int
+    as_exported: bool
+
+    @property
+    def good(self) -> int | None:
+        """How many samples were labelled right."""
+        accuracy = self.measurement.accuracy
+        return None if accuracy is None else round(accuracy * self.measurement.samples)
+
+    def lines(self) -> list[str]:
+        """For people: the run, LoadGen's figures in its digits, the accuracy, the logs."""
+        serving, summary = self.serving, self.summary
+        lines = [
+            f"{self.source.benchmark} {serving.scenario} {self.mode} on {serving.name}, "
+            f"{serving.precision}, batch size {serving.config.batch_size}"
+        ]
+        figures = (summary.figure, summary.early_stopping)
+        lines += [f"{figure.name}: {figure.text}" for figure in figures if figure is not None]
+        if self.mode == PEAK and self.measurement.target_qps is not None:
+            lines.append(
+                f"highest rate that held: {self.measurement.target_qps} queries/s, in "
+                f"{self.measurement.probes} runs"
+            )
+        if summary.result:
+            lines.append(f"Result is: {summary.result}")
+        if self.measurement.accuracy is not None:
+            # As accuracy-imagenet.py of the MLPerf reference implementation prints it.
+            lines.append(
+                f"accuracy={100 * self.measurement.accuracy:.3f}%, good={self.good}, "
+                f"total={self.measurement.samples}"
+            )
+        return [*lines, f"logs: {self.logs}"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, JSON-ready; `text` holds LoadGen's digits."""
+        named = {"figure": self.summary.figure, "early_stopping": self.summary.early_stopping}
+        return {
+            "benchmark": self.source.benchmark,
+            "scenario": self.serving.scenario,
+            "mode": self.mode,
+            "system": self.serving.system,
+            "config_ver": self.serving.version,
+            "precision": self.serving.precision,
+            "engine": {
+                "engine": self.serving.config.engine,
+                "batch_size": self.serving.config.batch_size,
+                "options": dict(self.serving.config.options),
+            },
+            "engine_file": {"path": str(self.engine.path), "state": self.engine.state},
+            "valid": self.measurement.valid,
+            "invalid_reason": self.measurement.invalid_reason,
+            "result": self.summary.result,
+            **{
+                key: None if f is None else {"name": f.name, "text": f.text, "value": f.value}
+                for key, f in named.items()
+            },
+            "accuracy": self.measurement.accuracy,
+            "good": self.good,
+            "total": self.measurement.samples if self.good is not None else None,
+            "validation_samples": self.samples,
+            "samples_as_exported": self.as_exported,
+            "measurement": self.measurement.to_dict(),
+            "logs": str(self.logs),
+        }
+
+
+def run(source: Source, request: RunRequest, tell: Tell) -> list[Report]:
+    """Run once for each config version asked for; logs lie in
+    `<build>/logs/<time>/<system>/<benchmark>/<scenario>`.
+
+    Raises `InputError` for what cannot be run as asked, `AutosinianError` where a worker failed.
+    """
+    _check(request)
+    servings = settle(source, request.serve, tell)
+    arrays = [_samples(source, request.serve, serving, tell) for serving in servings]
+    engines = [build_for(source, request.serve, serving, tell) for serving in servings]
+    root = _new_folder(request.serve.build / "logs")
+    return [
+        _run(source, request, serving, samples, engine, root, tell)
+        for serving, samples, engine in zip(servings, arrays, engines, strict=True)
+    ]
+
+
+def build_for(source: Source, request: Request, serving: Serving, tell: Tell) -> Built:
+    """The engine file for a settled serving, from the cache below `<build>/engines`."""
+    model = network(
+        source, serving.precision, request.calibrator_cache, request.build / "models"
+    )
+    return engine_file(
+        source,
+        model,
+        serving.precision,
+        serving.config,
+        serving.engine,
+        serving.workers,
+        request.build / "engines" / serving.system / source.benchmark,
+        BuildLimits(3600.0, max(16 << 30, source.memory_bytes)),
+        force=request.force_build,
+        tell=tell,
+    )
+
+
+def arrays_folder(build: Path) -> Path:
+    """Where preprocessed samples are kept."""
+    return build / "preprocessed_data"
+
+
+def _samples(source: Source, request: Request, serving: Serving, tell: Tell) -> Arrays:
+    arrays = validation_samples(
+        source, arrays_folder(request.build), data=request.data, val_map=serving.val_map
+    )
+    if source.bundle is not None and not same_as_exported(source, arrays):
+        tell(f"note: the {arrays.samples} validation samples are not those of the export")
+    return arrays
+
+
+def _check(request: RunRequest) -> None:
+    if request.mode not in TEST_MODES:
+        raise InputError(
+            f"`--test-mode` must be one of {', '.join(TEST_MODES)}, but got `{request.mode}`"
+        )
+    if request.mode == PEAK and request.serve.scenario != "Server":
+        raise InputError(
+            f"{PEAK} is for Server alone, as in LoadGen, but the scenario is "
+            f"{request.serve.scenario}: any PerformanceOnly run measures its peak"
+        )
+
+
+def _job(
+    source: Source,
+    request: RunRequest,
+    serving: Serving,
+    arrays: Arrays,
+    engine: Built,
+    folder: Path,
+    tell: Tell,
+) -> Job:
+    settings: dict[str, int | float | bool] = {}
+    if request.user_conf is None:
+        settings |= serving.settings
+    elif serving.settings:
+        tell("note: LoadGen settings of the config file are left to `--user-conf-path`")
+    if settings.get(_OVERRIDE, 0) > arrays.samples:
+        tell(f"note: performance_sample_count is {arrays.samples}, as there are no more samples")
+        settings[_OVERRIDE] = arrays.samples
+    measured = source.measured.get("Server", {}).get("target_qps")
+    if serving.scenario == "Server" and request.user_conf is None and measured:
+        settings.setdefault("server_target_qps", measured)
+    if request.fast:
+        settings["min_duration_ms"] = FAST_MS
+        if serving.scenario == "Offline":
+            settings["min_query_count"] = 1
+    settings |= request.settings
+    if serving.scenario == "Server" and request.mode != PEAK and request.user_conf is None:
+        if "server_target_qps" not in settings:
+            raise InputError(
+                "Server needs a rate: give `--lgts-server_target_qps`, or `server_target_qps` in "
+                f"config.json, or find it with `--test-mode {PEAK}`"
+            )
+    return Job(
+        engine={
+            "engine": serving.config.engine,
+            "batch_size": serving.config.batch_size,
+            "options": dict(serving.config.options),
+        },
+        engine_file=str(engine.path.absolute()),
+        inputs=str(arrays.inputs.absolute()),
+        labels=None if arrays.labels is None else str(arrays.labels.absolute()),
+        scenario=serving.scenario,
+        mode="PerformanceOnly" if request.mode == PEAK else request.mode,
+        output_folder=str(folder.absolute()),
+        settings=settings,
+        log_settings=request.log_settings,
+        sut=serving.sut,
+        mlperf_conf=_absolute(request.mlperf_conf),
+        user_conf=_absolute(request.user_conf),
+        audit_conf=_absolute(request.audit_conf),
+        benchmark=source.benchmark,
+        devices=serving.workers.devices,
+    )
+
+
+def _run(
+    source: Source,
+    request: RunRequest,
+    serving: Serving,
+    arrays: Arrays,
+    engine: Built,
+    root: Path,
+    tell: Tell,
+) -> Report:
+    folder = root / serving.name / source.benchmark / serving.scenario
+    job = _job(source, request, serving, arrays, engine, folder, tell)
+    held = working if request.mode == "AccuracyOnly" else alone
+    tell(f"{serving.scenario} {request.mode} on {serving.name}, logs in `{folder}`")
+    try:
+        with held(serving.workers.devices):
+            measured = _measure(job, request, serving, _memory(source, request), tell)
+    except TrialFailure as failure:
+        raise AutosinianError(
+            f"the {serving.scenario} run must end, but {failure.reason}; the worker's own words "
+            f"are in `{folder}`"
+        ) from failure
+    if measured.disturbance:
+        tell(f"note: the run was disturbed: {measured.disturbance}")
+    report = Report(
+        source=source,
+        serving=serving,
+        mode=request.mode,
+        engine=engine,
+        measurement=measured,
+        summary=read_summary(Path(measured.log_folder)),
+        logs=folder,
+        samples=arrays.samples,
+        as_exported=source.bundle is not None and same_as_exported(source, arrays),
+    )
+    for line in report.summary.advice:
+        tell(f"LoadGen: {line}")
+    write_json(folder / RESULT, report.to_dict())
+    return report
+
+
+def _measure(
+    job: Job, request: RunRequest, serving: Serving, memory: int, tell: Tell
+) -> Measurement:
+    workers, seconds = serving.workers, request.time_limit_s
+    if request.mode != PEAK:
+        return workers.run(job, time_limit_s=seconds, memory_limit_bytes=memory)
+    tell("measuring the engine's own rate, which no Server rate exceeds")
+    loop = replace(job, mode="RawLoop", scenario="Offline", settings={"min_duration_ms": 2000})
+    offline = workers.run(loop, time_limit_s=seconds, memory_limit_bytes=memory)
+    assert offline.samples_per_second is not None
+    start = job.settings.get("server_target_qps")
+    return workers.find_server_qps(
+        job,
+        offline.samples_per_second,
+        None if start is None else float(start),
+        time_limit_s=seconds,
+        memory_limit_bytes=memory,
+    )
+
+
+def _memory(source: Source, request: RunRequest) -> int:
+    if request.memory_limit_bytes is not None:
+        return request.memory_limit_bytes
+    # Libraries of GPUs take some GiB before the first image.
+    return source.memory_bytes if not request.serve.choice.devices else source.memory_bytes * 4
+
+
+def _new_folder(root: Path) -> Path:
+    """A folder named by the time, as `2026.11.23-04.05.06`; of two in a second one waits."""
+    while True:
+        folder = root / time.strftime("%Y.%m.%d-%H.%M.%S")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            time.sleep(0.2)
+        except OSError as error:
+            raise InputError(f"`{root}` must take the logs, but: {error.strerror}") from error
+        else:
+            return folder
+
+
+def _absolute(path: Path | None) -> str:
+    if path is None:
+        return ""
+    if not path.is_file():
+        raise InputError(f"`{path}` must be a file, but there is none")
+    return str(path.absolute())
