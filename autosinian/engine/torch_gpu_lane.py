@@ -65,6 +65,9 @@ class GpuLane:
                 else:
                     self._runs[size, resident] = self._captured(size, resident, self._pool)
             self._stream.synchronize()
+        if self._pool is not None:
+            # Graphs have memory of their own; that of the first runs is not needed again.
+            torch.cuda.empty_cache()
 
     def stage(self, inputs: NDArray[np.float32]) -> None:
         """Copy `inputs` to pinned memory, in the network's type and layout."""

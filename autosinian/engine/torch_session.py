@@ -1,5 +1,6 @@
 """From the bytes of an ONNX file to a session: on the processor, or on one GPU."""
 
+import gc
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -142,6 +143,7 @@ def _networks(
 def _gpu_lanes(
     batches: Batches, device: torch.device, streams: int, options: Mapping[str, Any]
 ) -> tuple[list[Sequence[CpuLane | GpuLane]], GpuLane]:
+    gc.collect()  # what it destroys later would end up in a capture
     resident = options["samples"] == "device"
     copies = [_stream(device) for _ in range(int(options["copy_streams"]))]
     made = 0
