@@ -39,6 +39,17 @@ def complete_logits(ids: list[int], logits: NDArray[np.float32]) -> None:
     complete(ids, labels.__array_interface__["data"][0])
 
 
+def _taken(numbers: list[int]) -> NDArray[np.int64]:
+    """The numbers as an array, their list emptied.
+
+    LoadGen holds the lists until the callback returns: emptied they give back 40 bytes a number,
+    of which an official Offline query has tens of millions. Its ids are addresses, below 2^63.
+    """
+    array = np.array(numbers, np.int64)
+    numbers.clear()
+    return array
+
+
 class Sut(Protocol):
     """One scenario's way to answer; `issue` and `flush` are LoadGen's callbacks."""
 
@@ -69,13 +80,13 @@ class OfflineSut:
         self._feed, self._abort = feed, abort
 
     def issue(self, ids: list[int], indices: list[int]) -> None:
-        """Run every batch before returning."""
+        """Run every batch before returning; both lists are empty then."""
         try:
-            self._issue(ids, np.array(indices, np.int64))
+            self._issue(_taken(ids), _taken(indices))
         except BaseException as failure:  # noqa: BLE001  (ends the process, told)
             self._abort(failure)
 
-    def _issue(self, ids: list[int], rows: NDArray[np.int64]) -> None:
+    def _issue(self, ids: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
         self._feed.check(rows)
         labels = np.empty(len(ids), np.int64)
         first_label = labels.ctypes.data
@@ -86,7 +97,8 @@ class OfflineSut:
         def answer() -> None:
             while done:
                 start = done.popleft()
-                complete(ids[start : start + size], first_label + _LABEL_BYTES * start)
+                answered = ids[start : start + size].tolist()
+                complete(answered, first_label + _LABEL_BYTES * start)
 
         pending = max(1, self._RESPONSES_AT_ONCE // size)
         for start in range(0, len(ids), size):
@@ -121,12 +133,17 @@ class OfflineSut:
 class StreamSut(OfflineSut):
     """SingleStream and MultiStream: a query that fits one batch is answered where it arrives."""
 
-    def _issue(self, ids: list[int], rows: NDArray[np.int64]) -> None:
+    def issue(self, ids: list[int], indices: list[int]) -> None:
+        """Answer before returning."""
         if len(ids) > self._feed.batch_size:
-            super()._issue(ids, rows)
+            super().issue(ids, indices)
             return
-        self._feed.check(rows)
-        complete_logits(ids, self._feed.infer(rows))
+        try:
+            rows = np.array(indices, np.int64)
+            self._feed.check(rows)
+            complete_logits(ids, self._feed.infer(rows))
+        except BaseException as failure:  # noqa: BLE001  (ends the process, told)
+            self._abort(failure)
 
 
 class ServerSut:

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,3 +127,31 @@ class SlowEngine(_Wrapped):
         importlib.import_module("tests.measure.slow_library")
         own = EngineConfig.make("openvino", config.batch_size, **dict(config.options))
         super().build(model, precision, own, engine_file)
+
+
+class _IdleSession:
+    """Answers at once with the same logits."""
+
+    batch_size, input_shape, classes, streams, depth = 4096, (1, 1, 1), 2, 1, 1
+
+    def __init__(self) -> None:
+        self._logits = np.zeros((self.batch_size, self.classes), np.float32)
+
+    def infer(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._logits[: len(inputs)]
+
+    def submit(self, inputs: NDArray[np.float32], on_done: OnDone) -> None:
+        on_done(self.infer(inputs), None)
+
+    def wait(self) -> None:
+        """Nothing is in flight."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class IdleEngine(OpenVinoEngine):
+    """Does next to nothing, so that what a run takes is LoadGen's and ours."""
+
+    def open(self, engine_file: Path, config: EngineConfig) -> Any:
+        return _IdleSession()
