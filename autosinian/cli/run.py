@@ -15,14 +15,14 @@ TEST_MODES = ("SubmissionRun", "PerformanceOnly", "AccuracyOnly", "FindPeakPerfo
 EPILOG = """\
 Without `--fast` a run is of official length: ten minutes and what else LoadGen's mlperf.conf asks
 for. Figures go to stdout in LoadGen's own digits, progress to stderr, LoadGen's logs to
-build/logs/<time>/<system>/<benchmark>/<scenario>. SubmissionRun is accuracy and performance in one
-go. FindPeakPerformance is for Server: the highest rate that holds, by bisection over PerformanceOnly
-runs (LoadGen's own mode of that name knows no other scenario).
+build/logs/<time>/<system>/<benchmark>/<scenario>. SubmissionRun is accuracy and performance in
+one go. FindPeakPerformance is for Server: the highest rate that holds, by bisection over
+PerformanceOnly runs (LoadGen's own mode of that name knows no other scenario either).
 
 examples:
   autosinian run studies/fashion_mnist/best --scenario Offline --fast
   autosinian run best --scenario SingleStream --test-mode PerformanceOnly
-  autosinian run best --scenario Offline --config-ver default,high_accuracy --system A100-SXM4-40GBx1
+  autosinian run best --config-ver default,high_accuracy --system A100-SXM4-40GBx1
   autosinian run best --scenario Offline --batch-size 391 --lgts-min_duration_ms 10000
   autosinian run best --scenario Offline --data IMAGES --val-map IMAGES/val_map.txt
   autosinian run pretrained/best_model --data IMAGES --test-mode AccuracyOnly   (a v0.7 folder)

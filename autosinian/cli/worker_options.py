@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from autosinian.measure.workers import WorkerChoice
 
 
-def add_worker_options(parser: argparse.ArgumentParser) -> None:
+def add_worker_options(parser: argparse._ActionsContainer) -> None:
     """Add both options to a command."""
     parser.add_argument(
         "--worker-python",

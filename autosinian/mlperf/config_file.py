@@ -4,7 +4,7 @@ Beside `benchmark`, `scenario` and `default`, which holds for every system, the 
 for each system by its id, as `A100-SXM4-40GBx1`. An entry inherits (`common/config` of NVIDIA's
 v1.0 code): first `default`; then the systems in its list `extends`, in their order; then those in
 `scales`, `{system: {key: factor}}`, whose named keys are multiplied by the factor, also within
-`config_ver`; last its own keys. `config_ver` is `{name: overrides}`; the version `default` has none.
+`config_ver`; last its own keys. `config_ver` is `{name: overrides}`; version `default` has none.
 """
 
 import json
@@ -131,7 +131,9 @@ def checked(value: Any, path: Path) -> ConfigFile:
         raise InputError(
             f"`{path}`: `scenario` must be one of {', '.join(SCENARIOS)}, got {value['scenario']!r}"
         )
-    entries = {name: entry for name, entry in value.items() if name not in ("benchmark", "scenario")}
+    entries = {
+        name: entry for name, entry in value.items() if name not in ("benchmark", "scenario")
+    }
     for name, entry in entries.items():
         where = f"`{path}`: `{name}`"
         if not isinstance(entry, dict):

@@ -136,18 +136,20 @@ def run(source: Source, request: RunRequest, tell: Tell) -> list[Report]:
     servings = settle(source, request.serve, tell)
     arrays = [_samples(source, request.serve, serving, tell) for serving in servings]
     engines = [build_for(source, request.serve, serving, tell) for serving in servings]
+    jobs = [
+        _job(source, request, serving, samples, engine, tell)
+        for serving, samples, engine in zip(servings, arrays, engines, strict=True)
+    ]
     root = _new_folder(request.serve.build / "logs")
     return [
-        _run(source, request, serving, samples, engine, root, tell)
-        for serving, samples, engine in zip(servings, arrays, engines, strict=True)
+        _run(source, request, serving, samples, engine, job, root, tell)
+        for serving, samples, engine, job in zip(servings, arrays, engines, jobs, strict=True)
     ]
 
 
 def build_for(source: Source, request: Request, serving: Serving, tell: Tell) -> Built:
     """The engine file for a settled serving, from the cache below `<build>/engines`."""
-    model = network(
-        source, serving.precision, request.calibrator_cache, request.build / "models"
-    )
+    model = network(source, serving.precision, request.calibrator_cache, request.build / "models")
     return engine_file(
         source,
         model,
@@ -188,16 +190,12 @@ def _check(request: RunRequest) -> None:
         )
 
 
-def _job(
-    source: Source,
-    request: RunRequest,
-    serving: Serving,
-    arrays: Arrays,
-    engine: Built,
-    folder: Path,
-    tell: Tell,
-) -> Job:
+def _settings(
+    source: Source, request: RunRequest, serving: Serving, arrays: Arrays, tell: Tell
+) -> dict[str, int | float | bool]:
+    """LoadGen's fields as everything but its files set them."""
     settings: dict[str, int | float | bool] = {}
+    server = serving.scenario == "Server" and request.user_conf is None
     if request.user_conf is None:
         settings |= serving.settings
     elif serving.settings:
@@ -206,19 +204,29 @@ def _job(
         tell(f"note: performance_sample_count is {arrays.samples}, as there are no more samples")
         settings[_OVERRIDE] = arrays.samples
     measured = source.measured.get("Server", {}).get("target_qps")
-    if serving.scenario == "Server" and request.user_conf is None and measured:
+    if server and measured:
         settings.setdefault("server_target_qps", measured)
     if request.fast:
         settings["min_duration_ms"] = FAST_MS
         if serving.scenario == "Offline":
             settings["min_query_count"] = 1
     settings |= request.settings
-    if serving.scenario == "Server" and request.mode != PEAK and request.user_conf is None:
-        if "server_target_qps" not in settings:
-            raise InputError(
-                "Server needs a rate: give `--lgts-server_target_qps`, or `server_target_qps` in "
-                f"config.json, or find it with `--test-mode {PEAK}`"
-            )
+    if server and request.mode != PEAK and "server_target_qps" not in settings:
+        raise InputError(
+            "Server needs a rate: give `--lgts-server_target_qps`, or `server_target_qps` in "
+            f"config.json, or find it with `--test-mode {PEAK}`"
+        )
+    return settings
+
+
+def _job(
+    source: Source,
+    request: RunRequest,
+    serving: Serving,
+    arrays: Arrays,
+    engine: Built,
+    tell: Tell,
+) -> Job:
     return Job(
         engine={
             "engine": serving.config.engine,
@@ -230,8 +238,8 @@ def _job(
         labels=None if arrays.labels is None else str(arrays.labels.absolute()),
         scenario=serving.scenario,
         mode="PerformanceOnly" if request.mode == PEAK else request.mode,
-        output_folder=str(folder.absolute()),
-        settings=settings,
+        output_folder="",
+        settings=_settings(source, request, serving, arrays, tell),
         log_settings=request.log_settings,
         sut=serving.sut,
         mlperf_conf=_absolute(request.mlperf_conf),
@@ -248,11 +256,12 @@ def _run(
     serving: Serving,
     arrays: Arrays,
     engine: Built,
+    job: Job,
     root: Path,
     tell: Tell,
 ) -> Report:
     folder = root / serving.name / source.benchmark / serving.scenario
-    job = _job(source, request, serving, arrays, engine, folder, tell)
+    job = replace(job, output_folder=str(folder.absolute()))
     held = working if request.mode == "AccuracyOnly" else alone
     tell(f"{serving.scenario} {request.mode} on {serving.name}, logs in `{folder}`")
     try:

@@ -47,7 +47,9 @@ def float_network(source: Source, folder: Path) -> Path:
         return source.bundle.path(files.MODEL)
     fixed = source.folder / files.NETWORK
     parts = (
-        [fixed] if fixed.exists() else [source.folder / files.NET_CONFIG, source.folder / files.INIT]
+        [fixed]
+        if fixed.exists()
+        else [source.folder / files.NET_CONFIG, source.folder / files.INIT]
     )
     for part in parts:
         if not part.is_file():

@@ -116,9 +116,7 @@ def recognise(engine: Engine, workers: Workers) -> str:
     return system_id(engine.device(), len(workers.devices) or usable_cores())
 
 
-def _config_file(
-    source: Source, request: Request, system: str, tell: Tell
-) -> ConfigFile | None:
+def _config_file(source: Source, request: Request, system: str, tell: Tell) -> ConfigFile | None:
     """The config file that has this system; None where the source's own settings hold."""
     path = config_path(request.configs or CONFIGS, source.benchmark, request.scenario)
     if not path.exists() and request.configs is None:

@@ -71,5 +71,3 @@ def _open(source: Source, data: Path | None, maps: MapFiles | None, option: str)
             "`--data`"
         )
     return open_dataset(name, path, maps=maps)
-
-
