@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -11,9 +11,10 @@ from typing import Any
 import mlperf_loadgen
 import numpy as np
 
-from autosinian.engine.protocol import Engine, Session
+from autosinian.engine.protocol import Session
 from autosinian.engine.registry import get_engine
 from autosinian.errors import InputError, TrialFailure
+from autosinian.measure.device_feed import DevicesFeed
 from autosinian.measure.feed import Feed, open_feed
 from autosinian.measure.logs import accuracy_of, find_log, read_verdict
 from autosinian.measure.measurement import MODES, SCENARIOS, Job, Measurement
@@ -31,42 +32,62 @@ from autosinian.measure.settings import (
     log_settings,
     test_settings,
 )
-from autosinian.measure.sut import OfflineSut, ServerSut, StreamSut, Sut
+from autosinian.measure.sut import Abort, OfflineSut, ServerSut, StreamSut, Sut
 from autosinian.space.candidate import EngineConfig
 
 _WARMUP_S = 0.2
 _WINDOWS = 4
 # A run that ends before `min_duration_ms` is invalid, so its queries must not be too few.
 _ABOVE_ESTIMATE = 1.1
+# The others answer one query after another, so that a second device would only wait.
+_SERVED_BY_SEVERAL = ("Offline", "Server")
 _SUT_KEYS = ("deque_timeout_us", "in_flight", "warmup_s")
 
 
 @dataclass(frozen=True)
 class _Run:
     job: Job
-    engine: Engine
-    session: Session
+    session: Session | None
     feed: Feed
     samples: Samples
-    abort: Callable[[BaseException], None]
+    versions: Callable[[], Mapping[str, str]]
+    close: Callable[[], None]
+    abort: Abort
 
 
-def run_job(job: Job, abort: Callable[[BaseException], None]) -> Measurement:
+def run_job(job: Job, abort: Abort) -> Measurement:
     """Open the engine file and measure. `abort` ends the process from within a callback."""
     _check(job)
+    # Before the engine is opened: what is wrong is told soonest.
+    settings = None if job.mode == "RawLoop" else test_settings(job)
+    several = len(job.devices) > 1 and job.scenario in _SERVED_BY_SEVERAL
+    run = _open_several(job, abort) if several else _open(job, abort)
+    measurement = _raw(run) if settings is None else _loadgen(run, settings)
+    # Not after a failure: what hangs would hang here too, and the process ends anyway.
+    run.close()
+    return measurement
+
+
+def _open(job: Job, abort: Abort) -> _Run:
     engine = get_engine(job.engine["engine"])
     config = EngineConfig.make(
         job.engine["engine"], job.engine["batch_size"], **job.engine["options"]
     )
-    # Before the engine is opened: what is wrong is told soonest.
-    settings = None if job.mode == "RawLoop" else test_settings(job)
     session = engine.open(Path(job.engine_file), config)
     labels = None if job.labels is None else Path(job.labels)
     samples = Samples(Path(job.inputs), labels, session.input_shape)
-    run = _Run(job, engine, session, open_feed(session, samples), samples, abort)
-    measurement = _raw(run) if settings is None else _loadgen(run, settings)
-    session.close()
-    return measurement
+
+    def versions() -> dict[str, str]:
+        return {**engine.versions(), "device": engine.device()}
+
+    feed = open_feed(session, samples)
+    return _Run(job, session, feed, samples, versions, session.close, abort)
+
+
+def _open_several(job: Job, abort: Abort) -> _Run:
+    feed = DevicesFeed(job)
+    versions = {**feed.versions, "device": feed.device}
+    return _Run(job, None, feed, feed.samples, lambda: versions, feed.close, abort)
 
 
 def _check(job: Job) -> None:
@@ -82,13 +103,12 @@ def _check(job: Job) -> None:
             raise InputError(f"sut setting must be one of {', '.join(_SUT_KEYS)}, got {name!r}")
 
 
-def _versions(engine: Engine) -> dict[str, str]:
+def _versions(run: _Run) -> dict[str, str]:
     return {
-        **engine.versions(),
+        **run.versions(),
         "mlcommons-loadgen": version("mlcommons-loadgen"),
         "numpy": np.__version__,
         "python": platform.python_version(),
-        "device": engine.device(),
     }
 
 
@@ -115,7 +135,7 @@ def _raw(run: _Run) -> Measurement:
         samples=count,
         loadgen_s=took,
         log_folder=job.output_folder,
-        versions=_versions(run.engine),
+        versions=_versions(run),
     )
 
 
@@ -246,5 +266,5 @@ def _result(run: _Run, took: float) -> Measurement:
         samples=count,
         loadgen_s=took,
         log_folder=job.output_folder,
-        versions=_versions(run.engine),
+        versions=_versions(run),
     )
