@@ -11,6 +11,8 @@ COMMANDS = (
     "search",
     "export_best",
     "verify",
+    "calibrate",
+    "build",
     "run",
     "audit",
     "report",

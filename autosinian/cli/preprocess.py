@@ -21,7 +21,13 @@ examples:
   autosinian preprocess imagenet --data IMAGES --val-map val_map.txt --cal-map cal_map.txt \\
       --out arrays --resolution 176 --dtype int8 --layout chw4 --scale 0.0207
 
+  autosinian preprocess --bundle best --data IMAGES --val-map new_val_map.txt --val-only
+
 A map has one `name<TAB or space>label` a line; labels in a calibration map may be left out.
+
+With `--bundle` the data set and the rule are the bundle's; the arrays of `validation` and
+`calibration` go to build/preprocessed_data, where `autosinian run` and `calibrate` find them, and of
+a map that is named every line is a sample.
 """
 
 
@@ -36,15 +42,22 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     )
     parser.add_argument(
         "dataset",
+        nargs="?",
         metavar="DATASET",
         help="fashion_mnist (a part is shipped), cifar10, imagenet, or folder (any images with "
         "map files)",
     )
     parser.add_argument("--data", type=Path, metavar="PATH", help="the images' folder or archive")
-    parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="where arrays go")
     parser.add_argument(
-        "--resolution", type=int, metavar="R", required=True, help="height and width in pixels"
+        "--bundle", type=Path, metavar="BUNDLE", help="take data set and rule from this bundle"
     )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where arrays go (with `--bundle`: build/preprocessed_data)",
+    )
+    parser.add_argument("--resolution", type=int, metavar="R", help="height and width in pixels")
     source = parser.add_argument_group("source")
     source.add_argument("--val-map", type=Path, metavar="FILE", help="default: PATH/val_map.txt")
     source.add_argument("--cal-map", type=Path, metavar="FILE", help="default: PATH/cal_map.txt")
@@ -100,6 +113,9 @@ def run(args: argparse.Namespace) -> int:
     from autosinian.data import MapFiles, Role, open_dataset
     from autosinian.data.arrays import find_arrays
 
+    if args.bundle is not None:
+        return _of_bundle(args)
+    _check(args)
     dataset = open_dataset(
         args.dataset,
         args.data,
@@ -135,6 +151,57 @@ def run(args: argparse.Namespace) -> int:
             print(f"{role}: {shape} {rule.dtype} in `{folder}` ({state})")
     if args.json:
         print(json.dumps({"dataset": dataset.name, "rule": rule.rule(), "roles": made}, indent=2))
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    from autosinian.errors import InputError
+
+    given = {"DATASET": args.dataset, "`--out`": args.out, "`--resolution`": args.resolution}
+    missing = [name for name, value in given.items() if value is None]
+    if missing:
+        raise InputError(f"{', '.join(missing)} must be given, or `--bundle` in their place")
+
+
+def _of_bundle(args: argparse.Namespace) -> int:
+    """Make the arrays of a bundle's roles and print where they are."""
+    from autosinian.errors import InputError
+    from autosinian.mlperf.preprocess import preprocess
+    from autosinian.mlperf.source import open_source
+
+    if args.dataset is not None or args.resolution is not None:
+        raise InputError("DATASET and `--resolution` must be left out with `--bundle`")
+    roles: tuple[str, ...] = ("validation", "calibration")
+    if args.val_only or args.cal_only:
+        roles = roles[:1] if args.val_only else roles[1:]
+    source = open_source(args.bundle)
+    made = preprocess(
+        source,
+        args.out or Path("build/preprocessed_data"),
+        roles=roles,
+        data=args.data,
+        val_map=args.val_map,
+        cal_map=args.cal_map,
+        limit=args.limit,
+    )
+    rule = source.preprocessing
+    told = {
+        role: {
+            "inputs": str(arrays.inputs),
+            "labels": None if arrays.labels is None else str(arrays.labels),
+            "key": arrays.key,
+            "samples": arrays.samples,
+            "shape": [arrays.samples, *rule.shape],
+            "dtype": rule.dtype,
+        }
+        for role, arrays in made.items()
+    }
+    if args.json:
+        print(json.dumps({"dataset": source.data["name"], "rule": rule.rule(), "roles": told}))
+        return 0
+    for role, arrays in made.items():
+        shape = " x ".join(map(str, (arrays.samples, *rule.shape)))
+        print(f"{role}: {shape} {rule.dtype} in `{arrays.inputs.parent}`")
     return 0
 
 

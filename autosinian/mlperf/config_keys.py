@@ -110,7 +110,7 @@ def check_entry(entry: Mapping[str, Any], where: str) -> None:
         if not isinstance(value, types) or (number and isinstance(value, bool)):
             wanted = " or ".join(kind.__name__ for kind in types)
             raise InputError(f"{where}: `{name}` must be {wanted}, but got {value!r}")
-        if number and not float(value) >= 0:
+        if isinstance(value, int | float) and value < 0:
             raise InputError(f"{where}: `{name}` must not be below 0, but got {value!r}")
     for name in ("gpu_batch_size", "gpu_inference_streams"):
         if entry.get(name) == 0:
