@@ -100,12 +100,14 @@ class CpuLane:
         """Only note what is to be done."""
         self._count, self._placed = count, placed
 
-    @torch.inference_mode()
     def finish(self) -> None:
         """Compute the batch."""
         use_threads(self._threads)
         size = self._batches.size_for(self._count)
-        self._logits[:size].copy_(self._batches.networks[size](self._images(size)))
+        # Outside: a tensor made inside is of another kind, and would be compiled for once more.
+        images = self._images(size)
+        with torch.inference_mode():
+            self._logits[:size].copy_(self._batches.networks[size](images))
 
     def logits(self, count: int) -> NDArray[np.float32]:
         """`count x classes`, in the lane's own memory."""
