@@ -15,6 +15,7 @@ COMMANDS = (
     "build",
     "run",
     "audit",
+    "submission",
     "report",
     "dashboard",
     "preprocess",

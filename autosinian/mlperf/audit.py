@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from autosinian.errors import AutosinianError, InputError
 from autosinian.mlperf.audit_config import built_in, seeds_of
 from autosinian.mlperf.audit_judge import (
@@ -61,6 +64,7 @@ def run_audits(
     are texts of audit.config that replace the built-in ones. Raises `AutosinianError` where a run
     cannot be made.
     """
+    served.identify(folder)
     reference = reference_performance(served, scenario, folder, tell)
     accuracy = None
     if "TEST01" in tests:
@@ -120,35 +124,48 @@ def _audit(
         reference.scenario, logs, tell, audit=str(config.resolve()), seeds=seeds
     )
     _require_in_force(test, text, run, reference)
+    if test == "TEST01":
+        (place / "accuracy").mkdir()
+        shutil.move(logs / ACCURACY, place / "accuracy" / ACCURACY)
+    (logs / ACCURACY).unlink(missing_ok=True)
+    audit, answered = judge(test, place, reference, accuracy, served.labels())
+    return audit, answered and not audit.passed
+
+
+def judge(
+    test: str,
+    place: Path,
+    reference: RunLog,
+    accuracy: RunLog | None,
+    truth: NDArray[np.int64],
+) -> tuple[Audit, bool]:
+    """Judge the audit whose logs lie in `place` and write its verify files there.
+
+    Also tells whether its answers are right: what is then left against it is its speed. Raises
+    `AutosinianError` where there are no logs.
+    """
+    run = read_run(place / "performance" / "run_1")
+    if run is None:
+        raise AutosinianError(f"`{place}` must hold the logs of {test}, but does not")
     speed = judge_performance(test, reference, run)
     (place / VERIFY_PERFORMANCE).write_text(speed.text)
     answers: Finding | None = None
     if test == "TEST01":
         assert accuracy is not None
-        answers = judge_accuracy(accuracy, run, served.labels())
-        _write_answers(place, logs, answers)
-    (logs / ACCURACY).unlink(missing_ok=True)
+        answers = judge_accuracy(accuracy, place / "accuracy" / ACCURACY, truth)
+        _write_answers(place, answers)
     right = answers is None or answers.passed
     parts = [part for part in (answers, speed) if part is not None and not part.passed]
-    audit = Audit(
-        test,
-        reference.scenario,
-        not parts,
-        tuple(part.reason for part in parts),
-        reference.score,
-        run.score,
-    )
-    return audit, right and not speed.passed
+    reasons = tuple(part.reason for part in parts)
+    audit = Audit(test, reference.scenario, not parts, reasons, reference.score, run.score)
+    return audit, right
 
 
-def _write_answers(place: Path, logs: Path, answers: AccuracyFinding) -> None:
-    target = place / "accuracy"
-    target.mkdir()
-    shutil.move(logs / ACCURACY, target / ACCURACY)
+def _write_answers(place: Path, answers: AccuracyFinding) -> None:
     (place / VERIFY_ACCURACY).write_text(answers.text)
     if answers.baseline:
-        (target / "baseline_accuracy.txt").write_text(answers.baseline)
-        (target / "compliance_accuracy.txt").write_text(answers.compliance)
+        (place / "accuracy" / "baseline_accuracy.txt").write_text(answers.baseline)
+        (place / "accuracy" / "compliance_accuracy.txt").write_text(answers.compliance)
 
 
 def _require_in_force(test: str, text: str, run: RunLog, reference: RunLog) -> None:

@@ -6,6 +6,7 @@ The bounds are those of the verification scripts in compliance/ of github.com/ml
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,16 +75,17 @@ def judge_performance(test: str, reference: RunLog, audited: RunLog) -> Finding:
     return Finding(passed, text, reason)
 
 
-def judge_accuracy(reference: RunLog, audited: RunLog, truth: NDArray[Any]) -> AccuracyFinding:
+def judge_accuracy(reference: RunLog, answers: Path, truth: NDArray[Any]) -> AccuracyFinding:
     """Whether the sampled answers of a performance run are those of the accuracy run.
 
-    `truth` are the labels, `N`. Answers that differ are borne where they are few and the accuracy
-    over the sampled ones differs by at most 1 %, as the rules bear with rounding.
+    `answers` is the performance run's mlperf_log_accuracy.json, `truth` are the labels, `N`.
+    Answers that differ are borne where they are few and the accuracy over the sampled ones differs
+    by at most 1 %, as the rules bear with rounding.
     """
     count = len(truth)
     try:
         expected, known = read_labels(reference.folder / ACCURACY, count)
-        found, sampled = read_labels(audited.folder / ACCURACY, count)
+        found, sampled = read_labels(answers, count)
     except (OSError, ValueError, KeyError, IndexError) as error:
         reason = f"the answers cannot be compared: {error}"
         return AccuracyFinding(False, f"Verifying accuracy.\nTEST FAIL: {reason}\n", reason)

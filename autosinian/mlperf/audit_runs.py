@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from autosinian.content import file_sha256, write_json
 from autosinian.data.arrays import Arrays
 from autosinian.engine.protocol import Engine
 from autosinian.errors import AutosinianError, InputError, TrialFailure
@@ -28,6 +29,9 @@ _HEADROOM = 1.2
 _SERVER_STEP = 0.95
 _ATTEMPTS = 3
 _ACCURACY_S = 4 * 3600.0
+SERVED = "served.json"
+"""Beside the logs of a run: which engine file gave them."""
+
 _KEPT = (DETAIL, SUMMARY, ACCURACY)
 _LENGTHS = ("min_duration_ms", "max_duration_ms", "min_query_count", "max_query_count")
 
@@ -92,6 +96,11 @@ class Served:
             reason = measured.invalid_reason or "LoadGen gave no accuracy"
             raise AutosinianError(f"the {scenario} accuracy run must succeed, but {reason}")
         return _read(folder)
+
+    def identify(self, folder: Path) -> None:
+        """Write in `folder` which engine file the runs below it are of."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / SERVED, {"engine_file_sha256": file_sha256(self.engine_file)})
 
     def _measure(self, job: Job, *, working_alone: bool) -> Measurement:
         result = self.source.bundle.result if self.source.bundle else {}

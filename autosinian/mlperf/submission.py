@@ -1,0 +1,318 @@
+"""A submission's tree from bundles: runs found or made, everything else written from them.
+
+The tree is checked before it gets its name, so that one which breaks a rule is never written.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autosinian.content import atomic_folder, file_sha256, write_json
+from autosinian.engine.gpu import select_gpus
+from autosinian.engine.processor import usable_cores
+from autosinian.errors import AutosinianError, InputError
+from autosinian.export.system_config import system_id
+from autosinian.measure.logs import read_labels
+from autosinian.mlperf import rules, submission_texts
+from autosinian.mlperf.audit import (
+    AUDIT_CONFIG,
+    judge,
+    reference_accuracy,
+    reference_performance,
+    run_audits,
+)
+from autosinian.mlperf.audit_judge import accuracy_line
+from autosinian.mlperf.audit_runs import Served, Tell
+from autosinian.mlperf.checker import MARK, Report, check
+from autosinian.mlperf.checker_runs import ACCURACY_TXT, CUT, Problem
+from autosinian.mlperf.rules import Round
+from autosinian.mlperf.submission_logs import ACCURACY, DETAIL, SUMMARY, read_run
+from autosinian.mlperf.submission_source import copy_bundle, copy_program
+from autosinian.mlperf.submission_system import describe_system, installed
+from autosinian.mlperf.submission_take import take_runs
+
+_SOFTWARE = ("mlcommons-loadgen", "numpy", "onnx", "onnxruntime", "torch")
+_UNFIT = frozenset('/\\:*?"<>|')
+_FULL_LOGS = "full-accuracy-logs"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is submitted, and how.
+
+    `system` names it (None: by its device). `logs` is a folder of runs to use, `measure` whether
+    missing ones are made. `audits` asks for them outside the closed division too. `fields` replace
+    what was read of the machine. `dataset_size` false leaves out the rule `dataset`. A `test_run`
+    is written whatever rules it breaks, and marked.
+    """
+
+    submitter: str
+    division: str
+    round: Round
+    system: str | None = None
+    system_type: str = "edge"
+    status: str = "available"
+    logs: Path | None = None
+    measure: bool = True
+    audits: bool = False
+    fields: Mapping[str, str] = field(default_factory=dict)
+    dataset_size: bool = True
+    test_run: bool = False
+
+    def __post_init__(self) -> None:
+        name = self.submitter
+        if (
+            not name
+            or name != name.strip()
+            or name.startswith(".")
+            or set(name) & set('/\\:*?"<>|')
+        ):
+            raise InputError(
+                f"`--submitter` must be an organization's name, fit for a folder, but got `{name}`"
+            )
+        for option, value, allowed in (
+            ("--division", self.division, rules.DIVISIONS),
+            ("--system-type", self.system_type, rules.SYSTEM_TYPES),
+            ("--status", self.status, rules.AVAILABILITIES),
+        ):
+            if value not in allowed:
+                raise InputError(f"`{option}` must be one of {', '.join(allowed)}, got `{value}`")
+
+
+@dataclass(frozen=True)
+class _Result:
+    """One scenario of one bundle with the folder of its runs."""
+
+    served: Served
+    system: str
+    benchmark: str
+    scenario: str
+    runs: Path
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The bundle's `result.json`."""
+        assert self.served.source.bundle is not None
+        return self.served.source.bundle.result
+
+    @property
+    def bundle(self) -> str:
+        """Where the bundle lies in the submission."""
+        return f"src/{self.benchmark}/{self.served.source.name}"
+
+
+class Submission:
+    """Collects results, then writes the tree."""
+
+    def __init__(self, plan: Plan, work: Path, tell: Tell) -> None:
+        self._plan, self._work, self._tell = plan, work, tell
+        self._results: list[_Result] = []
+
+    def add(self, served: Served, scenarios: Sequence[str]) -> None:
+        """Take or make the runs of a bundle in `scenarios`; they lie in the work folder then.
+
+        Raises `InputError` for a scenario that another bundle gave, and for logs of another engine
+        file; `AutosinianError` for a bundle of another machine and for runs that fail.
+        """
+        result = served.source.bundle.result if served.source.bundle else {}
+        device = served.engine.device()
+        if device != result["device"] and not self._plan.test_run:
+            raise AutosinianError(
+                f"a submission must be written where it is measured: `{served.source.folder}` was "
+                f"exported on {result['device']}, but this is {device}; export it here"
+            )
+        units = len(served.workers.devices) or usable_cores()
+        system = self._plan.system or system_id(device, units)
+        benchmark = served.source.benchmark
+        for scenario in scenarios:
+            if any(
+                (r.system, r.benchmark, r.scenario) == (system, benchmark, scenario)
+                for r in self._results
+            ):
+                raise InputError(
+                    f"a system has one result of {benchmark} {scenario}, but two bundles give one; "
+                    "choose with `--scenario`"
+                )
+            runs = self._work / system / benchmark / scenario
+            self._collect(served, scenario, runs)
+            self._results.append(_Result(served, system, benchmark, scenario, runs))
+
+    def _collect(self, served: Served, scenario: str, runs: Path) -> None:
+        plan, tests = self._plan, rules.AUDITS
+        if plan.logs is not None:
+            take_runs(plan.logs, scenario, runs, served, self._tell)
+        if plan.measure:
+            served.identify(runs)
+            reference_performance(served, scenario, runs, self._tell)
+            reference_accuracy(served, scenario, runs, self._tell)
+        wanted = plan.division == "closed" or plan.audits
+        missing = [test for test in tests if not (runs / test).is_dir()]
+        if wanted and plan.measure and missing:
+            run_audits(served, scenario, missing, runs, self._tell)
+        performance = read_run(runs / "performance" / "run_1")
+        accuracy = read_run(runs / "accuracy")
+        if performance is None or accuracy is None:
+            absent = "a performance run" if performance is None else "an accuracy run"
+            raise InputError(
+                f"`--logs` must hold {absent} of {scenario}, but `{plan.logs}` does not; make it "
+                f"with `autosinian run --scenario {scenario}`, or leave `--no-runs` out"
+            )
+        for test in tests:
+            if (runs / test).is_dir():
+                audit, _ = judge(test, runs / test, performance, accuracy, served.labels())
+                if not audit.passed:
+                    self._tell(f"{scenario} {test}: {'; '.join(audit.reasons)}")
+
+    def write(self, out: Path, seconds: float | None = None) -> Report:
+        """Write the tree to `out`, with the whole accuracy logs beside it.
+
+        Raises `AutosinianError` naming each rule that it breaks, and writes nothing then, unless
+        it is a test run.
+        """
+        plan = self._plan
+        whole = out.with_name(f"{out.name}-{_FULL_LOGS}")
+        for path in (out, whole):
+            if path.exists():
+                raise InputError(f"`{path}` must not exist yet; choose another with `--out`")
+        with atomic_folder(out) as root, atomic_folder(whole) as kept:
+            top = root / plan.division / plan.submitter
+            for entry in self._results:
+                self._write_scenario(entry, top, kept, seconds)
+            self._write_rest(top)
+            report = check(root, plan.round, dataset_size=plan.dataset_size)
+            report = _with_model_rule(report, plan, self._results)
+            if plan.test_run:
+                lines = [f"`{p.rule}`: {p.where} {p.detail}" for p in report.problems]
+                (root / MARK).write_text(submission_texts.test_run_mark(lines), encoding="utf-8")
+            elif report.problems:
+                raise AutosinianError(_refusal(report))
+        return report
+
+    def _write_scenario(self, entry: _Result, top: Path, kept: Path, seconds: float | None) -> None:
+        folder = top / "results" / entry.system / entry.benchmark / entry.scenario
+        runs = entry.runs
+        performance = read_run(runs / "performance" / "run_1")
+        assert performance is not None
+        for part in ("performance/run_1", "accuracy"):
+            (folder / part).mkdir(parents=True)
+            for name in (SUMMARY, DETAIL):
+                shutil.copyfile(runs / part / name, folder / part / name)
+        text = _accuracy_text(runs / "accuracy", entry.served)
+        _write_accuracy(runs / "accuracy" / ACCURACY, folder / "accuracy", text, kept / top.name)
+        for test in rules.AUDITS:
+            if not (runs / test).is_dir():
+                continue
+            left_out = shutil.ignore_patterns(AUDIT_CONFIG, ACCURACY)
+            shutil.copytree(runs / test, folder / test, ignore=left_out)
+            sampled = runs / test / "accuracy" / ACCURACY
+            if sampled.is_file():
+                _write_accuracy(sampled, folder / test / "accuracy", "", kept / top.name)
+        (folder / "user.conf").write_text(submission_texts.scenario_conf(performance))
+        write_json(folder / "measurements.json", submission_texts.measurements(entry.result))
+        readme = submission_texts.readme(
+            entry.scenario,
+            entry.result,
+            self._plan.round,
+            performance,
+            bundle=entry.bundle,
+            seconds=seconds,
+        )
+        (folder / "README.md").write_text(readme, encoding="utf-8")
+
+    def _write_rest(self, top: Path) -> None:
+        plan, by_bundle = self._plan, {entry.bundle: entry for entry in self._results}
+        for system, entry in {entry.system: entry for entry in self._results}.items():
+            devices = entry.served.workers.devices
+            engine = entry.result["candidate"]["engine"]["engine"]
+            versions = dict(entry.served.engine.versions())
+            write_json(
+                top / "systems" / f"{system}.json",
+                describe_system(
+                    {
+                        "division": plan.division,
+                        "submitter": plan.submitter,
+                        "status": plan.status,
+                        "system_type": plan.system_type,
+                        "system_name": system,
+                    },
+                    gpus=select_gpus(devices) if devices else (),
+                    framework=f"autosinian with {engine} {versions.get(engine, '')}".strip(),
+                    software=_stack(versions) | installed(_SOFTWARE),
+                    replaced=plan.fields,
+                ),
+            )
+        for benchmark in {entry.benchmark for entry in self._results}:
+            folder = top / "src" / benchmark
+            copy_program(folder / "autosinian")
+            names = []
+            for entry in by_bundle.values():
+                if entry.benchmark == benchmark:
+                    names.append(Path(entry.bundle).name)
+                    copy_bundle(entry.served.source.folder, top / entry.bundle)
+            readme = submission_texts.source_readme(benchmark, names)
+            (folder / "README.md").write_text(readme, encoding="utf-8")
+        documents = top / "documentation"
+        documents.mkdir()
+        text = submission_texts.calibration([entry.result for entry in by_bundle.values()])
+        (documents / "calibration.md").write_text(text, encoding="utf-8")
+
+
+def _stack(versions: Mapping[str, str]) -> dict[str, str]:
+    return {k: v for k, v in versions.items() if not k.startswith("processor")}
+
+
+def _accuracy_text(folder: Path, served: Served) -> str:
+    """The accuracy line, counted anew from LoadGen's log against the labels."""
+    truth = served.labels()
+    try:
+        labels, seen = read_labels(folder / ACCURACY, len(truth))
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise AutosinianError(
+            f"`{folder / ACCURACY}` must hold the answers, but: {error}"
+        ) from error
+    if not seen.all():
+        raise AutosinianError(
+            f"`{folder / ACCURACY}` must answer all {len(truth)} samples, but answers "
+            f"{int(seen.sum())}"
+        )
+    return accuracy_line(np.asarray(labels == truth))
+
+
+def _write_accuracy(log: Path, folder: Path, text: str, kept: Path) -> None:
+    """The log cut as the official tool cuts it, its hash, and the whole log apart."""
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = file_sha256(log)
+    (folder / ACCURACY_TXT).write_text(f"{text}hash={digest}\n")
+    content = log.read_text(encoding="utf-8")
+    if log.stat().st_size > rules.RETAINED_LOG_BYTES:
+        size = rules.VIEWABLE_CHARACTERS
+        content = f"{content[:size]}{CUT}{content[-size:]}"
+    (folder / ACCURACY).write_text(content, encoding="utf-8")
+    kept.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(log, kept / f"{digest}.json")
+
+
+def _with_model_rule(report: Report, plan: Plan, results: Sequence[_Result]) -> Report:
+    """A tree does not say what its network is, but a bundle does."""
+    if plan.division != "closed":
+        return report
+    found = [
+        Problem("model", entry.bundle, "is a network of a search, not the reference's")
+        for entry in {entry.bundle: entry for entry in results}.values()
+        if "supernet" in entry.result
+    ]
+    return Report(report.round, report.entries, (*report.problems, *found))
+
+
+def _refusal(report: Report) -> str:
+    """All broken rules in one line, each with its first problem."""
+    first = {problem.rule: problem for problem in reversed(report.problems)}
+    told = "; ".join(
+        f"`{name}` ({rules.RULES[name]}): {first[name].where} {first[name].detail}"
+        for name in report.failed_rules
+    )
+    return f"the submission must keep the rules of {report.round}, but breaks {told}"
