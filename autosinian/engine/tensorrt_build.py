@@ -18,10 +18,11 @@ from autosinian.engine.tensorrt_versions import (
 )
 from autosinian.engine.timing_cache import read_timing_cache, update_timing_cache
 from autosinian.errors import InputError, TrialFailure
+from autosinian.quantize.complete import complete
 from autosinian.quantize.half import SMALLEST_NORMAL, smallest_scale, to_half
 from autosinian.quantize.int8_input import int8_input
 from autosinian.quantize.ranges import LEVELS
-from autosinian.quantize.strip import complete, strip_qdq
+from autosinian.quantize.strip import strip_qdq
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From explicit Q/DQ back to a float network and ranges of its tensors: implicit INT8.
+"""From explicit Q/DQ back to a float network and scales of its tensors: implicit INT8.
 
 TensorRT 8 quantizes a float network itself where each tensor has a dynamic range, and so fuses as
 it likes. The ranges are the scales of the Q nodes, which is what `calibrator.cache` holds.
@@ -10,24 +10,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from autosinian.errors import InputError
-from autosinian.quantize.ranges import LEVELS
-from autosinian.quantize.simplify import attributes, consumers, initializers, replace_nodes
-
-# What these give lies within the range of what they take.
-_WITHIN = frozenset(
-    (
-        "AveragePool",
-        "Flatten",
-        "GlobalAveragePool",
-        "Identity",
-        "MaxPool",
-        "ReduceMean",
-        "Relu",
-        "Reshape",
-    )
-)
-# One that is fused into the convolution before it: only its own range counts.
-_FUSED = frozenset(("Relu", "Clip"))
+from autosinian.quantize.simplify import attributes, initializers, replace_nodes
 
 
 def strip_qdq(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, float]]:
@@ -71,35 +54,6 @@ def strip_qdq(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, float]
     graph.initializer.extend([*floats, *weights])
     del graph.value_info[:]
     return result, scales
-
-
-def complete(model: onnx.ModelProto, scales: dict[str, float]) -> dict[str, float]:
-    """`scales` with those of further tensors of a float `model` that follow from them.
-
-    A tensor without a range keeps the layers around it out of INT8. Pooling and ReLU stay within
-    the range of what they read; a convolution that an activation follows is fused with it; and
-    what h-swish reads needs no more range than what it gives, but at least 3.
-    """
-    graph = model.graph
-    found = dict(scales)
-    readers = consumers(graph)
-    for node in graph.node:
-        if node.op_type in _WITHIN and node.input[0] in found:
-            found.setdefault(node.output[0], found[node.input[0]])
-    for node in reversed(graph.node):
-        output = node.output[0]
-        following = readers.get(output, [])
-        if output in found or not following:
-            continue
-        if len(following) == 1 and following[0].op_type in _FUSED:
-            given = found.get(following[0].output[0])
-            if given is not None:
-                found[output] = given
-        elif len(following) == 1 and following[0].op_type == "HardSwish":
-            given = found.get(following[0].output[0])
-            if given is not None:
-                found[output] = max(given, 3 / LEVELS)
-    return found
 
 
 def _dequantized(
