@@ -53,6 +53,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="S",
         help="seconds of each run; the winner's final run takes five times as long (default: 2)",
     )
+    parser.add_argument(
+        "--configs",
+        type=Path,
+        default=Path("configs"),
+        metavar="DIR",
+        help="this system's settings are put into DIR/<benchmark>/<Scenario>/config.json, where "
+        "other systems stay as they are (default: configs)",
+    )
     add_worker_options(parser)
     parser.add_argument("--force", action="store_true", help="replace a bundle that is there")
     parser.add_argument("--json", action="store_true", help="print result.json")
@@ -65,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     from autosinian.export.contender import pick
     from autosinian.export.exporter import Exporter, Plan
     from autosinian.export.statement import WIDE, Statement
+    from autosinian.mlperf.config_merge import check_configs, write_configs
     from autosinian.search.outcome import read_outcome
     from autosinian.search.storage import load_study, storage_url, work_folder
     from autosinian.search.workbench import open_workbench
@@ -75,6 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = arguments.out or work_folder(arguments.study) / "best"
     # Before the network is opened: what is wrong is told soonest.
     check_target(folder, force=arguments.force)
+    check_configs(arguments.configs, outcome.document.scenarios)
     pick(outcome, plan.top)
     url = storage_url(arguments.study, arguments.storage)
     bench = open_workbench(outcome.document, arguments.study, url, choice)
@@ -95,6 +105,8 @@ def run(arguments: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
     print(json.dumps(bundle.result) if arguments.json else describe(bundle))
+    for path in write_configs(bundle, arguments.configs):
+        print(f"settings of this system: {path}", file=sys.stderr)
     print(f"next:  autosinian verify {folder}", file=sys.stderr)
     return 0
 

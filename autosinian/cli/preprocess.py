@@ -26,7 +26,7 @@ examples:
 A map has one `name<TAB or space>label` a line; labels in a calibration map may be left out.
 
 With `--bundle` the data set and the rule are the bundle's; the arrays of `validation` and
-`calibration` go to build/preprocessed_data, where `autosinian run` and `calibrate` find them, and of
+`calibration` go to build/preprocessed_data, where `autosinian run` and `calibrate` find them; of
 a map that is named every line is a sample.
 """
 

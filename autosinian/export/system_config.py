@@ -10,10 +10,21 @@ from typing import Any
 from autosinian.measure.measurement import Measurement
 from autosinian.space.candidate import Candidate
 
+# What NVIDIA's drivers put before a GPU's name and the published files leave out.
+_MAKERS = ("NVIDIA", "Tesla")
+
+_SERVING = ("deque_timeout_us", "in_flight")
+
 
 def system_id(device: str, units: int) -> str:
-    """`<device>x<units>` without spaces, as `A100-SXM4-40GBx1`; units are a processor's cores."""
-    return f"{'-'.join(device.replace('(R)', '').replace('(TM)', '').split())}x{units}"
+    """`<device>x<units>` without spaces or maker, as `A100-SXM4-40GBx1`, `T4x8`.
+
+    Units are GPUs, or a processor's cores.
+    """
+    words = device.replace("(R)", "").replace("(TM)", "").split()
+    while len(words) > 1 and words[0] in _MAKERS:
+        words = words[1:]
+    return f"{'-'.join(words)}x{units}"
 
 
 def system_config(
@@ -31,6 +42,7 @@ def system_config(
     engine = candidate.engine
     options = dict(engine.options)
     system: dict[str, Any] = {
+        "candidate": candidate.key,
         "config_ver": {},
         "engine": engine.engine,
         "gpu_batch_size": engine.batch_size,
@@ -46,6 +58,8 @@ def system_config(
     single = runs.get("SingleStream")
     if single is not None and "90.00" in single.latency_ns:
         system["gpu_single_stream_expected_latency_ns"] = round(single.latency_ns["90.00"])
+    serving = dict(candidate.serving)
+    system |= {name: serving[name] for name in _SERVING if name in serving}
     for name in ("deque_timeout_us", "use_deque_limit", "use_graphs", "gpu_copy_streams"):
         if name in options:
             system[name] = options.pop(name)

@@ -35,7 +35,7 @@ def write_bundle(folder: Path, found: Findings, bench: Workbench, outcome: Outco
         system_config(
             candidate,
             bench.engine.device(),
-            usable_cores(),
+            len(bench.workers.devices) or usable_cores(),
             found.final,
             scenario=result["scenario"],
             benchmark=found.jobs[result["scenario"]].benchmark,

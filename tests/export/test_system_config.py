@@ -41,6 +41,8 @@ def config() -> dict[str, Any]:
 def test_a_system_id_is_the_device_and_its_count() -> None:
     assert system_id("Intel(R) Xeon(R) Gold 6230 CPU", 4) == "Intel-Xeon-Gold-6230-CPUx4"
     assert system_id("A100-SXM4-40GB", 1) == "A100-SXM4-40GBx1"
+    assert system_id("NVIDIA A100-SXM4-40GB", 8) == "A100-SXM4-40GBx8"
+    assert system_id("Tesla T4", 1) == "T4x1"
 
 
 def test_every_searched_setting_is_there() -> None:
@@ -69,4 +71,4 @@ def test_keys_are_those_of_the_published_files() -> None:
     systems = {name for name in ours if name not in top}
     assert systems == {"Intel-Xeon-Gold-6230-CPUx4"}
     for name in (*systems, "default"):
-        assert set(ours[name]) - known <= {"engine", "engine_options"}
+        assert set(ours[name]) - known <= {"candidate", "engine", "engine_options"}
