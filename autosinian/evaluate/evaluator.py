@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,7 @@ Refuse = Callable[[Mapping[str, float]], bool]
 
 # Several processes that import at once take longer each where cores are few.
 _CORES_A_SPARE = 4
+_SERVER_RUNS = 3
 
 
 class Evaluator:
@@ -73,7 +74,7 @@ class Evaluator:
         Logs go to `runs/<run_name>`. Raises `TrialFailure` naming the stage that failed.
         """
         stages = _Stages(on_stage)
-        self._prepare(self.workers.devices[:1])
+        self._prepare()
         with stages.run("extract"):
             costs = self.networks.cost(candidate.subnet)
         metrics: dict[str, float] = {"macs": costs.macs, "parameters": costs.parameters}
@@ -146,7 +147,7 @@ class Evaluator:
                 job,
                 time_limit_s=self.spec.time_limit_s,
                 memory_limit_bytes=self._memory_limit,
-                started=lambda: self._prepare(self.workers.devices),
+                started=self._prepare,
             )
         return path
 
@@ -172,8 +173,7 @@ class Evaluator:
         if known is not None:
             return float(known["accuracy"]), 0.0
         job = self.job(candidate, engine_file, role, "Offline", "AccuracyOnly", run_name)
-        runs = min(len(self.scenarios), max(1, usable_cores() // _CORES_A_SPARE))
-        measured = self._run(job, lambda: self._prepare(self.workers.devices, runs))
+        measured = self._run(job, self._prepare)
         if measured.accuracy is None:
             raise TrialFailure("accuracy", f"LoadGen gave none: {measured.invalid_reason}")
         self._store.remember("accuracy", key, {"accuracy": measured.accuracy})
@@ -249,15 +249,18 @@ class Evaluator:
             started=started,
         )
 
-    def _prepare(self, devices: Sequence[int], count: int = 1) -> None:
+    def _prepare(self) -> None:
         """Start the next workers early where the engine's libraries are slow to import.
 
         They hold off performance runs until they only wait. During such a run none is started.
         """
-        modules = self.engine.slow_imports()
-        held = keep_working(devices) if modules else None
+        devices, modules = self.workers.devices, self.engine.slow_imports()
+        # Of several GPUs each has a process of its own, which the worker starts.
+        held = keep_working(devices) if modules and len(devices) <= 1 else None
         if held is None:
             return
+        runs = sum(_SERVER_RUNS if name == "Server" else 1 for name in self.scenarios)
+        count = max(1, min(runs, usable_cores() // _CORES_A_SPARE))
         try:
             self.workers.prepare(modules, devices, count=count, held=held)
         finally:

@@ -1,0 +1,64 @@
+"""A trial on an engine whose libraries are slow to import, with everything real and very small."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autosinian.errors import InputError
+from autosinian.search.space_file import read_space
+from autosinian.search.workbench import Workbench, open_workbench
+from autosinian.space.candidate import EngineConfig
+from tests.search.conftest import SPACE, write_checkpoint
+
+IMPORT_S = 2.0
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Workbench]:
+    write_checkpoint(tmp_path / "tiny.pt")
+    text = SPACE.replace("engine: openvino", "engine: tests.measure.worker_engines:SlowEngine")
+    (tmp_path / "tiny.yaml").write_text(text)
+    with pytest.MonkeyPatch.context() as there:
+        there.chdir(tmp_path)
+        there.setattr("tempfile.tempdir", str(tmp_path))
+        there.setenv("SLOW_LIBRARY_S", str(IMPORT_S))
+        there.setenv("SLOW_LIBRARY_LOG", str(tmp_path / "imports"))
+        opened = open_workbench(read_space(tmp_path / "tiny.yaml"), "tiny", "sqlite:///tiny.db")
+        yield opened
+        opened.workers.close()
+        opened.store.close()
+
+
+def imports(bench: Workbench) -> int:
+    log = bench.folder.parents[1] / "imports"
+    return len(log.read_text().split()) if log.exists() else 0
+
+
+def test_every_worker_of_a_trial_has_imported_before_its_job_came(bench: Workbench) -> None:
+    candidate = replace(bench.space.baseline(), subnet=bench.network.smallest(16))
+    found = bench.evaluator.evaluate(candidate, "one")
+    assert found.complete
+    # Build, accuracy and performance; none beyond those that were started early.
+    assert imports(bench) == 3
+    assert found.measurements[0].worker_s < IMPORT_S + found.measurements[0].loadgen_s
+
+
+def test_known_settings_cost_one_worker(bench: Workbench) -> None:
+    first = replace(bench.space.baseline(), subnet=bench.network.smallest(16))
+    bench.evaluator.evaluate(first, "one")
+    before = imports(bench)
+    options = dict(first.engine.options) | {"cpu_pinning": False}
+    engine = EngineConfig.make(first.engine.engine, first.engine.batch_size, **options)
+    found = bench.evaluator.evaluate(replace(first, engine=engine), "two")
+    assert found.complete
+    assert imports(bench) == before + 1
+
+
+def test_a_trial_that_fails_leaves_a_worker_for_the_next(bench: Workbench) -> None:
+    candidate = replace(bench.space.baseline(), subnet=bench.network.smallest(16))
+    broken = replace(candidate, engine=EngineConfig.make(candidate.engine.engine, 0))
+    with pytest.raises(InputError, match="batch_size"):
+        bench.evaluator.evaluate(broken, "one")
+    assert bench.evaluator.evaluate(candidate, "two").complete
