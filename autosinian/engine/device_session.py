@@ -155,6 +155,7 @@ class DeviceSession:
                 f"{_by(samples.shape)}"
             )
         self.wait()
+        self._placed = 0  # where placing fails, those before are gone too
         self._place(samples)
         self._placed = len(samples)
 
