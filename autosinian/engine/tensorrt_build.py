@@ -173,7 +173,11 @@ def _attempt(
 ) -> Built:
     trt = load(library)
     log = _log(trt, listen)
-    builder = trt.Builder(log)
+    try:
+        builder = trt.Builder(log)
+    except TypeError as error:  # how a constructor that gave nothing is told
+        words = log.errors[-1] if log.errors else str(error)
+        raise TrialFailure("build", f"{library.title} cannot start: {_short(words)}") from error
     network = builder.create_network(network_flags(trt, library))
     parser = trt.OnnxParser(network, log)
     if not parser.parse(prepared.model.SerializeToString()):
@@ -183,7 +187,9 @@ def _attempt(
     target(trt, library, config, spec.capability)
     config.builder_optimization_level = spec.optimization_level
     config.max_aux_streams = spec.aux_streams
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if listen is not None:
+        # It makes each start of a batch slower, so not where nobody listens.
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     given = network.get_input(0)
     if not library.strongly_typed:
         given.dtype = getattr(trt, prepared.input.kind)
