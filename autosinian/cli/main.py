@@ -16,6 +16,7 @@ COMMANDS = (
     "run",
     "audit",
     "submission",
+    "doctor",
     "report",
     "dashboard",
     "preprocess",

@@ -114,7 +114,7 @@ def _caches() -> str:
 
 def _memory_and_disk() -> dict[str, str]:
     total = shutil.disk_usage(Path.cwd()).total
-    spinning = {_read(path) for path in Path("/sys/block").glob("[nsvx]*/queue/rotational")}
+    spinning = {_read(path) for path in Path("/sys/block").glob("[ns]*/queue/rotational")}
     kind = {"0": "SSD", "1": "HDD"}.get("".join(spinning), UNKNOWN)
     return {
         "host_memory_capacity": f"{psutil.virtual_memory().total / 2**30:.0f} GB",
