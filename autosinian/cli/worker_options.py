@@ -24,7 +24,9 @@ def add_worker_options(parser: argparse._ActionsContainer) -> None:
 
 
 def worker_choice(arguments: argparse.Namespace) -> "WorkerChoice":
-    """What was given. Raises `InputError` for what cannot be read."""
+    """What was given. Raises `InputError` for what cannot be read or is not there."""
     from autosinian.measure.workers import WorkerChoice
 
-    return WorkerChoice.parse(arguments.worker_python, arguments.devices)
+    choice = WorkerChoice.parse(arguments.worker_python, arguments.devices)
+    choice.check()
+    return choice

@@ -42,6 +42,13 @@ class WorkerChoice:
         """From the texts of `--worker-python` and `--devices`. Raises `InputError`."""
         return cls(_parse_python(python), _parse_devices(devices))
 
+    def check(self) -> None:
+        """Raise `InputError` for an interpreter or a GPU that is not there."""
+        if self.python:
+            _check_python(self.python[0])
+        if self.devices:
+            select_gpus(self.devices)
+
     def open(self, engine: str, *, count: int = 1) -> "tuple[Engine, Workers]":
         """The engine of that name, and what starts its workers.
 
@@ -50,6 +57,7 @@ class WorkerChoice:
         no library of it and never opens a GPU. Raises `InputError` for an interpreter that cannot
         run workers, for a GPU that is not there, and for GPUs asked of an engine without.
         """
+        self.check()
         visible = select_gpus(self.devices) if self.devices else visible_gpus()[: max(1, count)]
         devices = tuple(gpu.index for gpu in visible)
         if not self.python and not get_engine(engine).uses_gpu():
@@ -171,8 +179,6 @@ def open_engine(name: str, python: Sequence[str] = (), devices: Sequence[int] = 
     """
     if not python and not devices:
         return get_engine(name)
-    if python:
-        _check_python(python[0])
     with tempfile.TemporaryDirectory(prefix="autosinian-engine-") as folder:
         try:
             description = process.describe(
