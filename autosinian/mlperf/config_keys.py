@@ -145,7 +145,7 @@ def apply_entry(
             known = [name for name in _TUNABLES[key] if name in names]
             if known:
                 options[known[0]] = value
-            elif not _is_default(key, value):
+            else:
                 idle.append(f"`{key}` does nothing: engine {engine} has no such setting")
         elif key == "start_from_device" and "samples" in names:
             options["samples"] = "device" if value else "host"
@@ -162,8 +162,3 @@ def apply_entry(
     elif queue is not None:
         idle.append("`deque_timeout_us` does nothing: it is for Server")
     return replace(applied, options=options, settings=settings, sut=sut, idle=tuple(idle))
-
-
-def _is_default(key: str, value: Any) -> bool:
-    """Whether a setting that an engine lacks asks for what it does anyway."""
-    return value is False or (key.endswith("streams") and value == 1)

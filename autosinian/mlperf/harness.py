@@ -24,6 +24,7 @@ from autosinian.mlperf.source import Source
 PEAK = "FindPeakPerformance"
 TEST_MODES = ("SubmissionRun", "PerformanceOnly", "AccuracyOnly", PEAK)
 FAST_MS = 60_000
+_MOMENT_MS = 2000
 RESULT = "result.json"
 _OVERRIDE = "performance_sample_count_override"
 
@@ -298,7 +299,8 @@ def _measure(
     if request.mode != PEAK:
         return workers.run(job, time_limit_s=seconds, memory_limit_bytes=memory)
     tell("measuring the engine's own rate, which no Server rate exceeds")
-    loop = replace(job, mode="RawLoop", scenario="Offline", settings={"min_duration_ms": 2000})
+    moment = min(_MOMENT_MS, int(job.settings.get("min_duration_ms", _MOMENT_MS)))
+    loop = replace(job, mode="RawLoop", scenario="Offline", settings={"min_duration_ms": moment})
     offline = workers.run(loop, time_limit_s=seconds, memory_limit_bytes=memory)
     assert offline.samples_per_second is not None
     start = job.settings.get("server_target_qps")
