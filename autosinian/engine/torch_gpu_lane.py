@@ -51,12 +51,12 @@ class GpuLane:
     def prepare(self, *, resident: bool) -> None:
         """Run every batch size, and capture it where graphs are wanted.
 
-        Again after `resident` samples have got other memory. The largest comes first: the others
-        then fit into its memory.
+        Again after `resident` samples have got other memory; each graph goes when its successor
+        is there, for a pool without graphs is gone. The largest comes first: the others then fit
+        into its memory.
         """
         with torch.inference_mode(), torch.cuda.stream(self._stream):
             for size in sorted(self._batches.networks, reverse=True):
-                self._runs.pop((size, resident), None)
                 for _ in range(_WARMUP_RUNS):
                     self._compute(size, resident)
                 self._stream.synchronize()
