@@ -96,7 +96,8 @@ def settle(source: Source, request: Request, tell: Tell) -> list[Serving]:
         if not wanted:
             file.resolve(system, version)  # raises
         tell(f"note: `{system}` has no config_ver `{version}` in `{file.path}`; it is left out")
-    result = []
+    result: list[Serving] = []
+    told: set[str] = set()
     for version in wanted:
         entry = file.resolve(system, version)
         tell(f"settings of `{system}`, config_ver {version}, from `{file.path}`")
@@ -105,8 +106,9 @@ def settle(source: Source, request: Request, tell: Tell) -> list[Serving]:
         if named != engine.name:
             other = request.choice.open(named, count=source.devices)
         applied = apply_entry(entry, request.scenario, other[0].tunables(), named)
-        for line in applied.idle:
+        for line in (line for line in applied.idle if line not in told):
             tell(f"note: {line}")
+        told.update(applied.idle)
         result.append(_serving(source, request, system, version, *other, applied, tell))
     return result
 
