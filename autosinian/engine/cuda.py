@@ -33,6 +33,7 @@ def checked(result: tuple[Any, ...]) -> Any:
 
 
 def _raise(status: Any) -> None:
+    runtime.cudaGetLastError()  # else a later, harmless call would be taken for the failed one
     if status.name in ("cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY"):
         raise TrialFailure(
             "performance",

@@ -178,8 +178,13 @@ class TensorRtEngine:
         complete = EngineConfig.make(config.engine, config.batch_size, **options)
         free = {tunable.name for tunable in self.tunables() if not tunable.rebuild}
         check_config(engine_file, header, complete, free)
-        from autosinian.engine.tensorrt_session import open_session
-
+        try:
+            from autosinian.engine.tensorrt_session import open_session
+        except ImportError as error:
+            raise InputError(
+                f"cuda-bindings must be installed for the engine tensorrt ({error}); "
+                "`pip install autosinian[tensorrt]`"
+            ) from error
         details = json.loads(sections["details"])
         given = details["input"]
         return open_session(

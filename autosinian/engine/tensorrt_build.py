@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 
 from autosinian.engine.network_input import NetworkInput
+from autosinian.engine.tensorrt_log import last_words, new_log, one_line
 from autosinian.engine.tensorrt_versions import (
     Library,
     configure,
@@ -172,12 +173,11 @@ def _attempt(
     listen: Callable[[str], None] | None,
 ) -> Built:
     trt = load(library)
-    log = _log(trt, listen)
+    log = new_log(trt, listen)
     try:
         builder = trt.Builder(log)
     except TypeError as error:  # how a constructor that gave nothing is told
-        words = log.errors[-1] if log.errors else str(error)
-        raise TrialFailure("build", f"{library.title} cannot start: {_short(words)}") from error
+        raise TrialFailure("build", f"{library.title} cannot start: {last_words(log)}") from error
     network = builder.create_network(network_flags(trt, library))
     parser = trt.OnnxParser(network, log)
     if not parser.parse(prepared.model.SerializeToString()):
@@ -207,31 +207,10 @@ def _attempt(
         timings = _use_cache(config, cache)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        words = log.errors[-1] if log.errors else "it says nothing"
-        raise TrialFailure("build", f"{library.title} cannot build {path.name}: {_short(words)}")
+        raise TrialFailure("build", f"{library.title} cannot build {path.name}: {last_words(log)}")
     if cache is not None:
         _add_to_cache(config, timings, cache)
     return Built(bytes(engine), prepared.input, tuple(log.warnings))
-
-
-def _log(trt: Any, listen: Callable[[str], None] | None) -> Any:
-    class Log(trt.ILogger):  # type: ignore[misc]
-        """Keeps what the builder says, instead of printing hundreds of lines."""
-
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.errors: list[str] = []
-            self.warnings: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity <= trt.ILogger.ERROR:
-                self.errors.append(message)
-            elif severity == trt.ILogger.WARNING:
-                self.warnings.append(message)
-            if listen is not None:
-                listen(message)
-
-    return Log()
 
 
 def _parser_words(
@@ -246,14 +225,10 @@ def _parser_words(
             where = f"`{node.name}`" if node.name else f"node {position}"
             return (
                 f"{library.title} does not take operator {node.op_type} ({where}) of {path.name}: "
-                f"{_short(error.desc())}"
+                f"{one_line(error.desc())}"
             )
-    words = parser.get_error(0).desc() if parser.num_errors else "\n".join(log.errors[-1:])
-    return f"{library.title} cannot read {path.name}: {_short(words)}"
-
-
-def _short(words: str) -> str:
-    return " ".join(words.split())[:400]
+    words = one_line(parser.get_error(0).desc()) if parser.num_errors else last_words(log)
+    return f"{library.title} cannot read {path.name}: {words}"
 
 
 def _set_ranges(network: Any, scales: Mapping[str, float]) -> None:

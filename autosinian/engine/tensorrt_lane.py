@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from autosinian.engine import cuda
 from autosinian.engine.gather import HOST_BLOCKS, Gather
 from autosinian.engine.network_input import NetworkInput
+from autosinian.engine.tensorrt_log import last_words, out_of_memory
 from autosinian.engine.tensorrt_versions import new_context
+from autosinian.errors import TrialFailure
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Network:
     """
 
     trt: Any
+    log: Any
     runtime: Any
     engine: Any
     input: NetworkInput
@@ -184,15 +187,22 @@ class TensorRtLane:
         if self._copy_stream is None:
             self._gathers[size](self._stream)
         if not self._contexts[size].execute_async_v3(self._stream.handle):
-            raise RuntimeError("TensorRT refused to run the network; see its message above")
+            raise self._refused("run the network")
         size_bytes = size * self._network.classes * 4
         cuda.copy_to_host(self._results, self._outputs, size_bytes, self._stream)
+
+    def _refused(self, what: str) -> Exception:
+        log = self._network.log
+        words = f"TensorRT did not {what}: {last_words(log)}"
+        if out_of_memory(log):
+            return TrialFailure("performance", f"GPU out of memory: {words}")
+        return RuntimeError(words)
 
     def _context(self, size: int, scratch: cuda.DeviceBuffer) -> Any:
         network = self._network
         context = new_context(network.trt, network.engine, scratch.address, scratch.size)
         if context is None:
-            raise RuntimeError("TensorRT gave no execution context; see its message above")
+            raise self._refused("give an execution context")
         if network.dynamic and context.active_optimization_profile != 0:
             context.set_optimization_profile_async(0, self._stream.handle)
             self._stream.synchronize()

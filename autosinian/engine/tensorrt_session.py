@@ -11,8 +11,9 @@ from autosinian.engine.gather import DEVICE_BLOCKS, HOST_BLOCKS, Gather
 from autosinian.engine.network_input import NetworkInput
 from autosinian.engine.processor import usable_cores
 from autosinian.engine.tensorrt_lane import Network, Placed, TensorRtLane
+from autosinian.engine.tensorrt_log import last_words, new_log, out_of_memory
 from autosinian.engine.tensorrt_versions import Library, context_memory_size, load
-from autosinian.errors import InputError
+from autosinian.errors import InputError, TrialFailure
 
 # One runs, one waits behind it; a third is gathered meanwhile where another stream does that.
 _LANES_A_STREAM = 2
@@ -103,7 +104,7 @@ def open_session(
 @functools.cache
 def _logger(trt: Any) -> Any:
     """One for the whole process: TensorRT keeps the first that it is given."""
-    return trt.Logger(trt.Logger.ERROR)
+    return new_log(trt)
 
 
 def _network(
@@ -115,16 +116,22 @@ def _network(
     ladder: bool,
 ) -> Network:
     trt = load(library)
-    runtime = trt.Runtime(_logger(trt))
+    log = _logger(trt)
+    log.errors.clear()
+    runtime = trt.Runtime(log)
     engine = runtime.deserialize_cuda_engine(serialized)
     if engine is None:
+        if out_of_memory(log):
+            raise TrialFailure("performance", f"GPU out of memory: {last_words(log)}")
         raise InputError(
-            f"engine file {engine_file} is refused by {library.title}; build it again here"
+            f"engine file {engine_file} is refused by {library.title} ({last_words(log)}); build "
+            "it again here"
         )
     names = [engine.get_tensor_name(number) for number in range(engine.num_io_tensors)]
     is_input = [engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT for name in names]
     return Network(
         trt=trt,
+        log=log,
         runtime=runtime,
         engine=engine,
         input=network_input,
