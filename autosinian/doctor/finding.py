@@ -61,7 +61,10 @@ def unknown(area: str, name: str, why: str = "the system does not tell") -> Find
     return Finding(area, name, why, UNKNOWN)
 
 
-def told(area: str, name: str, look: Callable[[], Finding]) -> Finding:
+Look = Callable[[], Finding]
+
+
+def told(area: str, name: str, look: Look) -> Finding:
     """What `look` finds; where it fails, that it is not known."""
     try:
         return look()

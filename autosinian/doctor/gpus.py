@@ -1,9 +1,8 @@
 """NVIDIA GPUs through NVML: settings, state, who else uses them."""
 
-from collections.abc import Callable
 from typing import Any
 
-from autosinian.doctor.finding import GOOD, NOTE, WARNING, Finding, told, unknown
+from autosinian.doctor.finding import GOOD, NOTE, WARNING, Finding, Look, told, unknown
 from autosinian.engine.gpu import Gpu, all_gpus, asked, open_nvml, visible_gpus
 from autosinian.errors import InputError
 from autosinian.measure.gpu_samples import BUSY_PERCENT, DISTURBING, decode_reasons
@@ -37,7 +36,7 @@ def _of_one(nvml: Any, handle: Any, gpu: Gpu, *, visible: bool) -> list[Finding]
     area = f"GPU {gpu.index}"
     shown = "" if visible else ", not visible to this process (CUDA_VISIBLE_DEVICES)"
     value = f"{gpu.name}, {gpu.memory_bytes / 2**30:.0f} GiB{shown}"
-    parts: list[tuple[str, Callable[[], Finding]]] = [
+    parts: list[tuple[str, Look]] = [
         ("model", lambda: Finding(area, "model", value, GOOD if visible else NOTE)),
         ("persistence mode", lambda: _persistence(nvml, handle, area, gpu.index)),
         ("clocks", lambda: _clocks(nvml, handle, area, gpu.index)),

@@ -139,7 +139,7 @@ class Served:
         if scenario == "Offline" and known.get("samples_per_second"):
             settings["offline_expected_qps"] = _HEADROOM * float(known["samples_per_second"])
         if scenario == "Server" and "server_target_qps" not in settings:
-            settings["server_target_qps"] = self._server_qps()
+            settings["server_target_qps"] = _server_qps(self.source)
         engine = self.source.engine
         return Job(
             engine={"engine": engine.engine, "batch_size": engine.batch_size}
@@ -157,16 +157,6 @@ class Served:
             devices=self.workers.devices,
             audit_conf=audit,
         )
-
-    def _server_qps(self) -> float:
-        known = self.source.measured.get("Server", {})
-        rate = known.get("target_qps") or known.get("samples_per_second")
-        if not rate:
-            raise InputError(
-                f"`{self.source.folder}` must have been measured in Server, but was not; search "
-                "with that scenario, or leave it out with `--scenario`"
-            )
-        return float(rate)
 
 
 def open_served(
@@ -216,7 +206,19 @@ def check_scenarios(names: list[str], source: Source) -> tuple[str, ...]:
     for name in names:
         if name not in SCENARIOS:
             raise InputError(f"a scenario must be one of {', '.join(SCENARIOS)}, got `{name}`")
-    return tuple(dict.fromkeys(names)) or tuple(source.measured)
+    chosen = tuple(dict.fromkeys(names)) or tuple(source.measured)
+    if "Server" in chosen and not _server_qps(source):
+        raise InputError(
+            f"`{source.folder}` must have been measured in Server, but was not; search with that "
+            "scenario, or leave it out with `--scenario`"
+        )
+    return chosen
+
+
+def _server_qps(source: Source) -> float:
+    """The rate that held, in queries/s; 0 where none was measured."""
+    known = source.measured.get("Server", {})
+    return float(known.get("target_qps") or known.get("samples_per_second") or 0.0)
 
 
 def _for_reached(job: Job, measured: Measurement) -> Job:
