@@ -94,7 +94,7 @@ def check(root: Path, round_: Round, *, dataset_size: bool = True) -> Report:
             checker = _Submission(root, submitter, division, round_, dataset_size)
             problems += checker.problems()
             entries += checker.entries
-    if not entries:
+    if not entries and not problems:
         names = ", ".join(divisions)
         problems.append(Problem("structure", names, "holds no result"))
     return Report(round_.name, tuple(entries), tuple(dict.fromkeys(problems)))
