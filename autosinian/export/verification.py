@@ -196,8 +196,9 @@ class _Run:
 
     def _compare(self, statement: Statement, mean: float, attempts: str) -> Check:
         detail = statement.describe(mean) + attempts
-        if self._engine.device() != self._result["device"]:
-            detail += f" (not compared: stated on {self._result['device']})"
+        stated, count = self._result["device"], self._device_count()
+        if self._engine.device() != stated or len(self._workers.devices) != count:
+            detail += f" (not compared: stated on {f'{count} x ' * (count > 1)}{stated})"
             return Check("performance", True, detail)
         if statement.faster(mean):
             detail += " (faster than stated, which is no contradiction)"

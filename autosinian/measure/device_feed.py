@@ -53,7 +53,7 @@ class DevicesFeed:
         self.streams = sum(device.streams for device in self._devices)
         self.depth = sum(device.slot_count for device in self._devices)
         self.versions = first.versions
-        self.device = f"{len(self._devices)} x {first.device}"
+        self.device = f"{len(self._devices)} x {first.device}"  # as `Workers.title`
         labels = None if job.labels is None else Path(job.labels)
         self.samples = Samples(Path(job.inputs), labels, self.input_shape)
         for device in self._devices:
@@ -238,7 +238,7 @@ class _Device:
         """What its last message says."""
         told: dict[str, Any] = json.loads(message.body)
         if told["kind"] == "input":
-            return InputError(told["reason"])
+            return InputError(f"GPU {self.index}: {told['reason']}")
         return TrialFailure(
             told.get("stage", self._stage),
             f"GPU {self.index}: {told['reason']}",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autosinian.engine.described import DescribedEngine
-from autosinian.engine.gpu import select_gpus, visible_gpus
+from autosinian.engine.gpu import Gpu, select_gpus, visible_gpus
 from autosinian.engine.protocol import Engine
 from autosinian.engine.registry import get_engine
 from autosinian.errors import InputError, TrialFailure
@@ -59,6 +59,7 @@ class WorkerChoice:
         """
         self.check()
         visible = select_gpus(self.devices) if self.devices else visible_gpus()[: max(1, count)]
+        check_alike(visible)
         devices = tuple(gpu.index for gpu in visible)
         if not self.python and not get_engine(engine).uses_gpu():
             devices = ()
@@ -94,6 +95,10 @@ class Workers:
         self.python = python
         self.devices = devices
         self._spares = Spares()
+
+    def title(self, device: str) -> str:
+        """Name of all devices together, where one is called `device`."""
+        return f"{len(self.devices)} x {device}" if len(self.devices) > 1 else device
 
     def prepare(
         self,
@@ -169,6 +174,16 @@ class Workers:
             python=self.python or None,
             spares=self._spares,
             max_probes=max_probes,
+        )
+
+
+def check_alike(gpus: Sequence[Gpu]) -> None:
+    """Raise `InputError` for GPUs that cannot run the same engine file."""
+    if len({(gpu.name, gpu.compute_capability) for gpu in gpus}) > 1:
+        named = ", ".join(f"{gpu.index} ({gpu.name})" for gpu in gpus)
+        raise InputError(
+            f"GPUs that serve together must be of one model, but got {named}; name equal ones "
+            "with `--devices`"
         )
 
 

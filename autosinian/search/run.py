@@ -73,6 +73,7 @@ class Search:
         )
         self._artifacts = artifact_store(workbench.folder)
         self._page = StudyPage(self._study)
+        self._check_gpus()
         self._study.set_user_attr(SEED_ATTRIBUTE, seed)
         self._study.set_user_attr(VERSIONS_ATTRIBUTE, workbench.versions())
 
@@ -115,6 +116,17 @@ class Search:
     def outcome(self) -> Outcome:
         """What the study has found so far."""
         return read_outcome(self._study)
+
+    def _check_gpus(self) -> None:
+        """Figures of other GPUs, or of more of them, are not to be compared in one study."""
+        before = self._study.user_attrs.get(VERSIONS_ATTRIBUTE, {}).get("device")
+        now = self._bench.device
+        if self._bench.workers.devices and before is not None and before != now:
+            raise InputError(
+                f"study `{self._study.study_name}` must go on with the GPUs it began with, "
+                f"{before}, but has {now}; choose them with `--devices`, or another name with "
+                "`--study`"
+            )
 
     def _one_trial(self) -> None:
         trial = self._ask()
@@ -197,9 +209,7 @@ class Search:
             # Given back, so that the same command under other limits or on a mended machine
             # measures it; without it nothing else can be judged.
             self._give_back(trial, candidate, str(failure))
-            raise AutosinianError(
-                f"the baseline must be measurable, but {failure}"
-            ) from failure
+            raise AutosinianError(f"the baseline must be measurable, but {failure}") from failure
         trial.set_user_attr(REASON, str(failure))
         if failure.transient and self._attempts(candidate.key) < MAX_ATTEMPTS:
             self._study.tell(trial, state=TrialState.FAIL)
@@ -236,9 +246,7 @@ class Search:
             self._store.finish(self._baseline.key)
         except TrialFailure as failure:
             self._store.forget(self._baseline.key)
-            raise AutosinianError(
-                f"the baseline must be measurable, but {failure}"
-            ) from failure
+            raise AutosinianError(f"the baseline must be measurable, but {failure}") from failure
         except BaseException:
             self._store.forget(self._baseline.key)
             raise

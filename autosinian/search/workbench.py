@@ -39,17 +39,20 @@ class Workbench:
     evaluator: Evaluator
     folder: Path
 
+    @property
+    def device(self) -> str:
+        """What figures are measured on, e.g. `2 x NVIDIA H100`; which of several is not said."""
+        return self.workers.title(self.engine.device())
+
     def versions(self) -> dict[str, str]:
         """Versions of everything that can change a figure."""
-        devices = self.workers.devices
         packages = {name: version(name) for name in PACKAGES}
         return {
             "autosinian": __version__,
             "python": platform.python_version(),
             **packages,
             **dict(self.engine.versions()),
-            "device": self.engine.device(),
-            **({"devices": ", ".join(map(str, devices))} if devices else {}),
+            "device": self.device,
         }
 
 

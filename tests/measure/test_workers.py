@@ -2,17 +2,18 @@ import os
 import sys
 import sysconfig
 import venv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from autosinian.engine.described import DescribedEngine, describe_engine
-from autosinian.engine.gpu import visible_gpus
+from autosinian.engine.gpu import Gpu, visible_gpus
 from autosinian.engine.openvino import OpenVinoEngine
 from autosinian.errors import InputError
 from autosinian.measure.measurement import BuildJob
 from autosinian.measure.process import run
-from autosinian.measure.workers import DEFAULT_CHOICE, WorkerChoice, open_engine
+from autosinian.measure.workers import DEFAULT_CHOICE, WorkerChoice, check_alike, open_engine
 from tests.engine.small_models import write_conv_model
 from tests.measure.conftest import LIMITS, SAMPLES, Bench
 
@@ -128,6 +129,15 @@ def test_device_indices_that_cannot_be_read_are_bad_input(text: str) -> None:
 def test_device_indices_are_read() -> None:
     assert WorkerChoice.parse(None, " 2, 0 ").devices == (2, 0)
     assert WorkerChoice.parse(None, None).devices is None
+
+
+def test_gpus_of_different_models_do_not_serve_together() -> None:
+    a100 = Gpu(0, "GPU-0", "NVIDIA A100", (8, 0), 1, "580", "13.0")
+    h100 = replace(a100, index=1, uuid="GPU-1", name="NVIDIA H100", compute_capability=(9, 0))
+    check_alike([])
+    check_alike([a100, replace(a100, index=1, uuid="GPU-1")])
+    with pytest.raises(InputError, match=r"of one model, but got 0 \(NVIDIA A100\), 1 \(NVIDIA H"):
+        check_alike([a100, h100])
 
 
 @NO_GPU
