@@ -1,5 +1,5 @@
-"""Engines that compile and run ONNX networks; may import space, errors and content, never torch
-except in the PyTorch engine."""
+"""Engines that compile and run ONNX networks; may import space, errors, content and quantize's
+rewrites of ONNX graphs, never torch except in the PyTorch engine."""
 
 from autosinian.engine.protocol import Engine, OnDone, Session, Tunable
 from autosinian.engine.registry import engine_names, get_engine

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.gpu
 
 # The quickest build; what the builder tries makes no difference to what is tested here.
-QUICK = ("optimization_level", 1)
+QUICK = ("optimization_level", 0)
 
 
 class _TensorRt(EngineConformance):
@@ -154,21 +154,56 @@ def test_logits_agree_with_the_reference(
     assert error <= bound
 
 
-@pytest.mark.parametrize("size", [5, 6, 7, 12])
-@pytest.mark.parametrize("where", ["host", "device"])
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_samples_of_any_size_are_gathered_whole(
-    engine: TensorRtEngine, size: int, where: str, precision: str, tmp_path: Path
-) -> None:
-    path = write_conv_model(tmp_path / "model.onnx", int8=precision == "int8", size=size)
-    session = opened(engine, path, precision, 6, samples=where, optimization_level=0)
-    generator = np.random.default_rng(size)
-    samples = generator.standard_normal((40, 3, size, size)).astype(np.float32)
-    session.place(samples)
-    for count in (1, 2, 5, 6):
-        rows = generator.integers(0, 40, count)
-        np.testing.assert_array_equal(session.infer_rows(rows), session.infer(samples[rows]))
-    session.close()
+@pytest.mark.parametrize("sample_bytes", [1, 75, 108, 150, 432, 16384, 40000, 150528])
+@pytest.mark.parametrize("on_device", [False, True])
+def test_samples_of_any_size_are_gathered_whole(sample_bytes: int, on_device: bool) -> None:
+    from autosinian.engine import cuda
+    from autosinian.engine.gather import DEVICE_BLOCKS, HOST_BLOCKS, Gather
+
+    cuda.start()
+    generator = np.random.default_rng(sample_bytes)
+    samples = generator.integers(0, 255, (50, sample_bytes), np.uint8)
+    source: cuda.DeviceBuffer | cuda.PinnedBuffer
+    if on_device:
+        source = cuda.DeviceBuffer(samples.nbytes)
+        source.write(samples)
+    else:
+        source = cuda.PinnedBuffer(samples.nbytes)
+        source.view(np.uint8, *samples.shape)[:] = samples
+    gather, stream = Gather(), cuda.Stream()
+    blocks = DEVICE_BLOCKS if on_device else HOST_BLOCKS
+    for count in (1, 3, 40):
+        out, back = cuda.DeviceBuffer(count * sample_bytes), cuda.PinnedBuffer(count * sample_bytes)
+        addresses = cuda.PinnedBuffer(8 * count)
+        rows = generator.integers(0, 50, count)
+        view = addresses.view(np.uint64, count)
+        view[:] = source.address + rows.astype(np.uint64) * np.uint64(sample_bytes)
+        view[-1] = 0  # stays as it is: all 0
+        gather.launcher(addresses, out, sample_bytes, count, blocks)(stream)
+        cuda.copy_to_host(back, out, count * sample_bytes, stream)
+        stream.synchronize()
+        wanted = samples[rows]
+        wanted[-1] = 0
+        np.testing.assert_array_equal(back.view(np.uint8, count, sample_bytes), wanted)
+        for buffer in (out, back, addresses):
+            buffer.close()
+    for part in (source, gather, stream):
+        part.close()
+
+
+def test_odd_samples_lie_in_host_or_device_memory(engine: TensorRtEngine, tmp_path: Path) -> None:
+    path = write_conv_model(tmp_path / "model.onnx", int8=True, size=5)
+    opened(engine, path, "int8", 6).close()
+    generator = np.random.default_rng(0)
+    samples = generator.standard_normal((40, 3, 5, 5)).astype(np.float32)
+    for where in ("host", "device"):
+        config = EngineConfig.make("tensorrt", 6, optimization_level=1, samples=where)
+        session = engine.open(path.with_suffix(".engine"), config)
+        session.place(samples)
+        for count in (1, 2, 5, 6):
+            rows = generator.integers(0, 40, count)
+            np.testing.assert_array_equal(session.infer_rows(rows), session.infer(samples[rows]))
+        session.close()
 
 
 def test_what_needs_no_rebuild_changes_without_one(engine: TensorRtEngine, tmp_path: Path) -> None:
@@ -198,10 +233,10 @@ def test_what_needs_no_rebuild_changes_without_one(engine: TensorRtEngine, tmp_p
         )
 
 
-@pytest.mark.parametrize("graphs", [True, False])
-def test_another_thread_may_submit(engine: TensorRtEngine, graphs: bool, tmp_path: Path) -> None:
+def test_another_thread_may_submit(engine: TensorRtEngine, tmp_path: Path) -> None:
     path = written(residual_model(), tmp_path / "model.onnx")
-    session = opened(engine, path, "fp32", 4, graphs=graphs, copy_streams=1)
+    # Without graphs, so that the kernel is launched from there too.
+    session = opened(engine, path, "fp32", 4, graphs=False, copy_streams=1)
     samples = np.random.default_rng(0).standard_normal((9, 3, 24, 24)).astype(np.float32)
     session.place(samples)
     given: list[NDArray[np.float32]] = []
@@ -265,8 +300,10 @@ def test_a_second_build_finds_what_the_first_one_timed(
 
 def test_many_samples_can_be_placed_again_and_again(engine: TensorRtEngine, tmp_path: Path) -> None:
     path = written(residual_model(), tmp_path / "model.onnx")
+    opened(engine, path, "fp16", 16).close()
     for where in ("host", "device"):
-        session = opened(engine, path, "fp16", 16, samples=where)
+        config = EngineConfig.make("tensorrt", 16, optimization_level=1, samples=where)
+        session = engine.open(path.with_suffix(".engine"), config)
         for count in (300, 3, 3000):
             samples = np.zeros((count, 3, 24, 24), np.float32)
             samples[-1] = 1
