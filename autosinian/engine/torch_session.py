@@ -1,8 +1,9 @@
 """From the bytes of an ONNX file to a session: on the processor, or on one GPU."""
 
+import contextlib
 import gc
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -217,24 +218,18 @@ def _releaser(
     return release
 
 
-class _told:  # noqa: N801  (reads as what it does)
-    """Turns torch's errors into one failed stage in one line."""
-
-    def __init__(self, what: str, stage: str, batch_size: int) -> None:
-        self._what, self._stage, self._batch_size = what, stage, batch_size
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
-        if not isinstance(error, RuntimeError):
-            return
+@contextlib.contextmanager
+def _told(what: str, stage: str, batch_size: int) -> Iterator[None]:
+    """Turns torch's errors into a failed stage, told in one line."""
+    try:
+        yield
+    except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[0] if lines else type(error).__name__
         if isinstance(error, torch.OutOfMemoryError) or "out of memory" in reason:
-            reason = f"GPU out of memory at batch {self._batch_size} ({reason})"
-            raise TrialFailure(self._stage, reason) from error
-        raise TrialFailure(self._stage, f"{self._what}: {reason}") from error
+            reason = f"GPU out of memory at batch {batch_size} ({reason})"
+            raise TrialFailure(stage, reason) from error
+        raise TrialFailure(stage, f"{what}: {reason}") from error
 
 
 def keep_compiled_beside(engine_file: Path) -> None:
