@@ -1,6 +1,7 @@
 """One batch in flight on TensorRT: gather its samples, run the network, bring the logits back."""
 
 from dataclasses import dataclass
+from sys import stderr
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from autosinian.engine import cuda
 from autosinian.engine.gather import HOST_BLOCKS, Gather
 from autosinian.engine.network_input import NetworkInput
 from autosinian.engine.tensorrt_log import last_words, out_of_memory
-from autosinian.engine.tensorrt_versions import new_context
+from autosinian.engine.tensorrt_versions import capturable, new_context
 from autosinian.errors import TrialFailure
 
 
@@ -115,7 +116,9 @@ class TensorRtLane:
             # Unlike the first, later runs neither allocate nor wait: what a graph demands.
             self._run(size)
             stream.synchronize()
-            if graphs:
+            if graphs and not capturable(self._contexts[size], stream.handle):
+                print(f"batch {size} runs without a CUDA graph: TensorRT allows none", file=stderr)
+            elif graphs:
                 self._graphs[size] = stream.capture(lambda size=size: self._work(size))  # type: ignore[misc]
                 self._graphs[size].upload(stream)
         stream.synchronize()

@@ -159,6 +159,13 @@ def context_memory_size(engine: Any) -> int:
     return int(engine.device_memory_size if newer is None else newer)
 
 
+def capturable(context: Any, stream: int) -> bool:
+    """Whether what `context` starts on `stream` can be captured; RTX alone may say no."""
+    return not hasattr(context, "is_stream_capturable") or bool(
+        context.is_stream_capturable(stream)
+    )
+
+
 def new_context(trt: Any, engine: Any, address: int, size: int) -> Any:
     """An execution context that works in the caller's `size` bytes at `address`."""
     if hasattr(trt, "ExecutionContextAllocationStrategy"):
