@@ -267,7 +267,7 @@ def _run(
     tell(f"{serving.scenario} {request.mode} on {serving.name}, logs in `{folder}`")
     try:
         with held(serving.workers.devices):
-            measured = _measure(job, request, serving, _memory(source, request), tell)
+            measured = _measure(job, request, serving, _memory(source, request, serving), tell)
     except TrialFailure as failure:
         raise AutosinianError(
             f"the {serving.scenario} run must end, but {failure.reason}; the worker's own words "
@@ -313,11 +313,11 @@ def _measure(
     )
 
 
-def _memory(source: Source, request: RunRequest) -> int:
+def _memory(source: Source, request: RunRequest, serving: Serving) -> int:
     if request.memory_limit_bytes is not None:
         return request.memory_limit_bytes
     # Libraries of GPUs take some GiB before the first image.
-    return source.memory_bytes if not request.serve.choice.devices else source.memory_bytes * 4
+    return source.memory_bytes * (4 if serving.workers.devices else 1)
 
 
 def _new_folder(root: Path) -> Path:

@@ -145,7 +145,7 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path, text: str, message: str)
 
 
 def test_a_missing_file_and_a_scaled_count_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="must be a config.json that can be read"):
+    with pytest.raises(InputError, match=r"must be a config\.json that can be read"):
         read_config(config_path(tmp_path, "resnet50", "Offline"))
     half = {"A": {"gpu_batch_size": 3}, "B": {"scales": {"A": {"gpu_batch_size": 0.5}}}}
     with pytest.raises(InputError, match="`B` with what it inherits: `gpu_batch_size` must be int"):

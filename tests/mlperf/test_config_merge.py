@@ -11,6 +11,7 @@ from autosinian.mlperf.config_file import config_path, read_config
 from autosinian.mlperf.config_merge import write_configs
 from autosinian.mlperf.request import Request, settle
 from autosinian.mlperf.source import open_source
+from tests.mlperf.small_bundle import silent
 
 PUBLISHED = Path(__file__).parents[2] / "../shared/data/alibaba/v1.0"
 
@@ -20,7 +21,7 @@ def test_what_is_written_is_read_back_as_the_bundle(small_bundle: Bundle, tmp_pa
     assert paths == [config_path(tmp_path, "resnet50", s) for s in ("Offline", "SingleStream")]
     source = open_source(small_bundle.folder)
     for scenario in ("Offline", "SingleStream"):
-        (serving,) = settle(source, Request(scenario, configs=tmp_path), [].append)
+        (serving,) = settle(source, Request(scenario, configs=tmp_path), silent)
         assert serving.config == source.engine
         assert serving.precision == "int8"
     offline = read_config(paths[0]).resolve(serving.system)

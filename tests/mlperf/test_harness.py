@@ -75,7 +75,7 @@ def test_accuracy_is_an_independent_count(small_bundle: Bundle, build: Path) -> 
     log = find_log(report.logs, "accuracy")
     assert log is not None
     labels, _ = read_labels(log, report.samples)
-    (truth_file,) = {path for path in (build / "preprocessed_data").glob("*/labels.npy")}
+    (truth_file,) = (build / "preprocessed_data").glob("*/labels.npy")
     good = int((labels == np.load(truth_file)).sum())
     assert f"accuracy={100 * good / 120:.3f}%, good={good}, total=120" in report.lines()
     assert report.summary.figure is not None

@@ -11,6 +11,7 @@ from autosinian.export.bundle import Bundle
 from autosinian.mlperf.config_file import config_path
 from autosinian.mlperf.request import Request, Serving, recognise, settle
 from autosinian.mlperf.source import Source, open_source
+from tests.mlperf.small_bundle import silent
 
 PUBLISHED = Path(__file__).parents[2] / "../shared/data/alibaba/v1.0"
 
@@ -23,7 +24,7 @@ def source(small_bundle: Bundle) -> Source:
 @pytest.fixture
 def system(source: Source) -> str:
     """The id of the machine that runs this test."""
-    (serving,) = settle(source, Request("Offline"), [].append)
+    (serving,) = settle(source, Request("Offline"), silent)
     return recognise(serving.engine, serving.workers)
 
 
@@ -109,7 +110,7 @@ def test_a_file_at_the_wrong_place_is_refused(source: Source, tmp_path: Path) ->
     (path / "Server").rename(path / "Offline")
     with pytest.raises(InputError, match="`scenario` must be Offline, but is Server"):
         one(source, Request("Offline", configs=tmp_path))
-    with pytest.raises(InputError, match="must be a config.json that can be read"):
+    with pytest.raises(InputError, match=r"must be a config\.json that can be read"):
         one(source, Request("SingleStream", configs=tmp_path))
 
 
