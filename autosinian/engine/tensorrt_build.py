@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 
 from autosinian.engine.network_input import NetworkInput
-from autosinian.engine.tensorrt_log import last_words, new_log, one_line
+from autosinian.engine.tensorrt_log import last_words, fresh_log, one_line
 from autosinian.engine.tensorrt_versions import (
     Library,
     configure,
@@ -173,7 +173,7 @@ def _attempt(
     listen: Callable[[str], None] | None,
 ) -> Built:
     trt = load(library)
-    log = new_log(trt, listen)
+    log = fresh_log(trt, listen)
     try:
         builder = trt.Builder(log)
     except TypeError as error:  # how a constructor that gave nothing is told

@@ -1,6 +1,5 @@
 """Opens a serialized TensorRT engine as a `DeviceSession`."""
 
-import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from autosinian.engine.gather import DEVICE_BLOCKS, HOST_BLOCKS, Gather
 from autosinian.engine.network_input import NetworkInput
 from autosinian.engine.processor import usable_cores
 from autosinian.engine.tensorrt_lane import Network, Placed, TensorRtLane
-from autosinian.engine.tensorrt_log import last_words, new_log, out_of_memory
+from autosinian.engine.tensorrt_log import last_words, fresh_log, out_of_memory
 from autosinian.engine.tensorrt_versions import Library, context_memory_size, load
 from autosinian.errors import InputError, TrialFailure
 
@@ -101,12 +100,6 @@ def open_session(
     )
 
 
-@functools.cache
-def _logger(trt: Any) -> Any:
-    """One for the whole process: TensorRT keeps the first that it is given."""
-    return new_log(trt)
-
-
 def _network(
     serialized: bytes,
     engine_file: Path,
@@ -116,8 +109,7 @@ def _network(
     ladder: bool,
 ) -> Network:
     trt = load(library)
-    log = _logger(trt)
-    log.errors.clear()
+    log = fresh_log(trt)
     runtime = trt.Runtime(log)
     engine = runtime.deserialize_cuda_engine(serialized)
     if engine is None:
