@@ -18,7 +18,8 @@ from onnx.reference import ReferenceEvaluator
 from torch import fx
 
 from autosinian.engine.torch_fusion import fuse_activations
-from autosinian.engine.torch_operators import OPERATORS, Constant, UnsupportedError, Value
+from autosinian.engine.torch_operators import OPERATORS
+from autosinian.engine.torch_values import Constant, UnsupportedError, Value
 from autosinian.errors import InputError, TrialFailure
 
 OLDEST_OPSET = 13

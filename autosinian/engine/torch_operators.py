@@ -5,50 +5,25 @@ given, and numpy arrays for constants. It makes no decision on a tensor's value 
 it can be traced.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
-Constant = NDArray[np.generic]
-Value = Tensor | Constant | None
-Attributes = Mapping[str, Any]
+from autosinian.engine.torch_qdq import dequantize, quantize
+from autosinian.engine.torch_values import (
+    Attributes,
+    UnsupportedError,
+    Value,
+    integers,
+    number,
+    tensor,
+)
+
 Operator = Callable[..., Tensor]
-
-# Range of the integers that QuantizeLinear saturates to.
-_INTEGERS = ("int8", "uint8", "int16", "uint16")
-
-
-class UnsupportedError(Exception):
-    """What a node asks for is not in this table; the message names it."""
-
-
-def tensor(value: Value) -> Tensor:
-    """A constant as a tensor of its own; a tensor as it is."""
-    if isinstance(value, np.ndarray):
-        return torch.from_numpy(np.array(value))
-    assert value is not None
-    return value
-
-
-def _number(value: Value, default: float | None) -> float | None:
-    if value is None:
-        return default
-    if isinstance(value, np.ndarray) and value.size == 1:
-        return float(value.item())
-    raise UnsupportedError("a bound that is no constant number")
-
-
-def _integers(value: Value) -> list[int] | None:
-    if value is None:
-        return None
-    if isinstance(value, np.ndarray):
-        return [int(item) for item in value.reshape(-1)]
-    raise UnsupportedError("a shape or axes that are no constant")
 
 
 def _operand(value: Value) -> Tensor | float:
@@ -129,7 +104,7 @@ def _gemm(attributes: Attributes, x: Tensor, weight: Value, bias: Value = None) 
 
 
 def _clip(_: Attributes, x: Tensor, low: Value = None, high: Value = None) -> Tensor:
-    lowest, highest = _number(low, None), _number(high, None)
+    lowest, highest = number(low, None), number(high, None)
     if lowest is None and highest is None:
         return x
     if (lowest, highest) == (0.0, 6.0):
@@ -177,7 +152,7 @@ def _average_pool(attributes: Attributes, x: Tensor) -> Tensor:
 def _axes(attributes: Attributes, axes: Value) -> list[int] | None:
     """From the attribute or, since opset 13 or 18, from the input."""
     given: list[int] | None = attributes.get("axes")
-    return given if axes is None else _integers(axes)
+    return given if axes is None else integers(axes)
 
 
 def _reduce(function: Callable[..., Tensor]) -> Operator:
@@ -203,7 +178,7 @@ def _flatten(attributes: Attributes, x: Tensor) -> Tensor:
 
 
 def _reshape(attributes: Attributes, x: Tensor, shape: Value) -> Tensor:
-    sizes = _integers(shape)
+    sizes = integers(shape)
     assert sizes is not None
     if attributes.get("allowzero", 0):
         return x.reshape(sizes)
@@ -227,7 +202,7 @@ def _squeeze(attributes: Attributes, x: Tensor, axes: Value = None) -> Tensor:
 
 def _pad(attributes: Attributes, x: Tensor, pads: Value, value: Value = None, *more: Value) -> Any:
     mode = attributes.get("mode", b"constant").decode()
-    sides = _integers(pads)
+    sides = integers(pads)
     if mode not in ("constant", "reflect") or sides is None or more:
         raise UnsupportedError(f"mode={mode}" if not more else "axes")
     half = len(sides) // 2
@@ -236,7 +211,7 @@ def _pad(attributes: Attributes, x: Tensor, pads: Value, value: Value = None, *m
         around = around[:-2]
     if mode == "reflect":
         return F.pad(x, around, "reflect")
-    return F.pad(x, around, value=_number(value, 0.0))
+    return F.pad(x, around, value=number(value, 0.0))
 
 
 def _batch_norm(
@@ -260,44 +235,6 @@ def _layer_norm(attributes: Attributes, x: Tensor, scale: Value, bias: Value = N
     return F.layer_norm(x, weights.shape, weights, offset, attributes.get("epsilon", 1e-5))
 
 
-def _along(value: Constant, attributes: Attributes) -> Tensor:
-    """A scale or zero point, per tensor or per channel, so that it broadcasts over the tensor.
-
-    A 4-dimensional one is meant where there are channels: `1 x C x 1 x 1`.
-    """
-    if attributes.get("block_size", 0):
-        raise UnsupportedError("block_size")
-    given: NDArray[np.float32] = np.asarray(value, np.float32)
-    if given.size == 1:
-        return torch.from_numpy(given.reshape(()).copy())
-    if attributes.get("axis", 1) != 1:
-        raise UnsupportedError(f"axis={attributes['axis']} of an activation")
-    return torch.from_numpy(given.reshape(1, -1, 1, 1).copy())
-
-
-def _quantize(attributes: Attributes, x: Tensor, scale: Value, zero: Value = None) -> Tensor:
-    """Integers, kept as floats; `round` is to the nearest even, as ONNX has it."""
-    if not isinstance(scale, np.ndarray) or (zero is not None and not isinstance(zero, np.ndarray)):
-        raise UnsupportedError("a scale or zero point that is no constant")
-    name = "uint8" if zero is None else str(zero.dtype)
-    if name not in _INTEGERS:
-        raise UnsupportedError(f"quantization to {name}")
-    limits = np.iinfo(name)
-    # By a tensor: torch on a GPU divides by a number through its reciprocal.
-    whole = torch.round(x / _along(scale, attributes))
-    if zero is not None and zero.any():
-        whole = whole + _along(zero, attributes)
-    return torch.clamp(whole, limits.min, limits.max)
-
-
-def _dequantize(attributes: Attributes, x: Tensor, scale: Value, zero: Value = None) -> Tensor:
-    if not isinstance(scale, np.ndarray) or (zero is not None and not isinstance(zero, np.ndarray)):
-        raise UnsupportedError("a scale or zero point that is no constant")
-    if zero is not None and zero.any():
-        x = x - _along(zero, attributes)
-    return x * _along(scale, attributes)
-
-
 def _hard_sigmoid(attributes: Attributes, x: Tensor) -> Tensor:
     alpha, beta = attributes.get("alpha", 0.2), attributes.get("beta", 0.5)
     if abs(alpha - 1 / 6) < 1e-6 and beta == 0.5:
@@ -312,7 +249,7 @@ OPERATORS: dict[str, Operator] = {
     "Clip": _clip,
     "Concat": _concat,
     "Conv": _conv,
-    "DequantizeLinear": _dequantize,
+    "DequantizeLinear": dequantize,
     "Div": _elementwise(lambda a, b: a / b),
     "Dropout": lambda _, x, *more: x,
     "Elu": lambda attributes, x: F.elu(x, attributes.get("alpha", 1.0)),
@@ -338,7 +275,7 @@ OPERATORS: dict[str, Operator] = {
     "PRelu": lambda _, x, slope: torch.where(x < 0, x * tensor(slope), x),
     "Pad": _pad,
     "Pow": _elementwise(lambda a, b: a**b),
-    "QuantizeLinear": _quantize,
+    "QuantizeLinear": quantize,
     "ReduceMax": _reduce(torch.amax),
     "ReduceMean": _reduce(torch.mean),
     "ReduceSum": _reduce(torch.sum),
