@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 
 from autosinian.engine.network_input import NetworkInput
-from autosinian.engine.tensorrt_log import last_words, fresh_log, one_line
+from autosinian.engine.tensorrt_log import fresh_log, last_words, one_line
 from autosinian.engine.tensorrt_versions import (
     Library,
     configure,

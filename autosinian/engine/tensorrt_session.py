@@ -10,7 +10,7 @@ from autosinian.engine.gather import DEVICE_BLOCKS, HOST_BLOCKS, Gather
 from autosinian.engine.network_input import NetworkInput
 from autosinian.engine.processor import usable_cores
 from autosinian.engine.tensorrt_lane import Network, Placed, TensorRtLane
-from autosinian.engine.tensorrt_log import last_words, fresh_log, out_of_memory
+from autosinian.engine.tensorrt_log import fresh_log, last_words, out_of_memory
 from autosinian.engine.tensorrt_versions import Library, context_memory_size, load
 from autosinian.errors import InputError, TrialFailure
 
