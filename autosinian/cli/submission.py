@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from datetime import datetime
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -159,9 +159,10 @@ def _write(arguments: argparse.Namespace) -> "Report":
     if arguments.out.exists():
         raise InputError(f"`{arguments.out}` must not exist yet; choose another with `--out`")
     choice = worker_choice(arguments)
-    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    submission = Submission(plan, Path("build") / "submission" / stamp, tell)
     with tempfile.TemporaryDirectory(prefix="autosinian-submission-") as scratch:
+        # Runs take hours: what was measured stays also where the tree is refused.
+        work = Path(scratch) / "runs" if arguments.no_runs else _new_folder()
+        submission = Submission(plan, work, tell)
         opened = [
             open_served(
                 bundle,
@@ -181,6 +182,13 @@ def _write(arguments: argparse.Namespace) -> "Report":
     if plan.test_run:
         tell("it is a test run: it must not be submitted")
     return report
+
+
+def _new_folder() -> Path:
+    """A name below build/submission that nobody uses."""
+    stamp = Path("build") / "submission" / time.strftime("%Y%m%d-%H%M%S")
+    names = (stamp, *(stamp.with_name(f"{stamp.name}-{number}") for number in range(2, 100)))
+    return next(path for path in names if not path.exists())
 
 
 def _print(report: "Report", *, as_json: bool) -> None:

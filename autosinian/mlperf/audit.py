@@ -121,7 +121,12 @@ def _audit(
     tell(f"{reference.scenario}: {test}")
     seeds = seeds_of(text) if test == "TEST05" else None
     run = served.performance(
-        reference.scenario, logs, tell, audit=str(config.resolve()), seeds=seeds
+        reference.scenario,
+        logs,
+        tell,
+        audit=str(config.resolve()),
+        seeds=seeds,
+        like=reference,
     )
     _require_in_force(test, text, run, reference)
     if test == "TEST01":

@@ -65,16 +65,18 @@ class Served:
         *,
         audit: str = "",
         seeds: Mapping[str, int] | None = None,
+        like: RunLog | None = None,
     ) -> RunLog:
         """A PerformanceOnly run with its device to itself; `audit` is an audit.config's path.
 
-        `seeds` replace those of the round.
+        `seeds` replace those of the round. `like` is a run whose rate is asked for again.
 
         An INVALID run is repeated: Offline for the rate that it reached, Server at a lower one.
         Raises `AutosinianError` where it stays INVALID or cannot run.
         """
         job = self._job(scenario, "PerformanceOnly", folder, audit)
-        job = replace(job, settings={**job.settings, **(seeds or {})})
+        rate = {} if like is None else _rate_of(like)
+        job = replace(job, settings={**job.settings, **rate, **(seeds or {})})
         reason = ""
         for attempt in range(_ATTEMPTS):
             if attempt:
@@ -219,6 +221,15 @@ def _server_qps(source: Source) -> float:
     """The rate that held, in queries/s; 0 where none was measured."""
     known = source.measured.get("Server", {})
     return float(known.get("target_qps") or known.get("samples_per_second") or 0.0)
+
+
+def _rate_of(run: RunLog) -> dict[str, float]:
+    """The setting that makes another run ask for as much as `run` did."""
+    if run.scenario == "Server":
+        return {"server_target_qps": float(run.values["effective_target_qps"])}
+    if run.scenario == "Offline" and run.score:
+        return {"offline_expected_qps": _HEADROOM * run.score}
+    return {}
 
 
 def _for_reached(job: Job, measured: Measurement) -> Job:

@@ -9,14 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from autosinian.content import atomic_folder, file_sha256, write_json
+from autosinian.content import atomic_folder, write_json
 from autosinian.engine.gpu import select_gpus
 from autosinian.engine.processor import usable_cores
 from autosinian.errors import AutosinianError, InputError
 from autosinian.export.system_config import system_id
-from autosinian.measure.logs import read_labels
 from autosinian.mlperf import rules, submission_texts
 from autosinian.mlperf.audit import (
     AUDIT_CONFIG,
@@ -25,11 +22,11 @@ from autosinian.mlperf.audit import (
     reference_performance,
     run_audits,
 )
-from autosinian.mlperf.audit_judge import accuracy_line
 from autosinian.mlperf.audit_runs import Served, Tell
 from autosinian.mlperf.checker import MARK, Report, check
-from autosinian.mlperf.checker_runs import ACCURACY_TXT, CUT, Problem
+from autosinian.mlperf.checker_runs import Problem
 from autosinian.mlperf.rules import Round
+from autosinian.mlperf.submission_accuracy import accuracy_text, write_accuracy
 from autosinian.mlperf.submission_logs import ACCURACY, DETAIL, SUMMARY, read_run
 from autosinian.mlperf.submission_source import copy_bundle, copy_program
 from autosinian.mlperf.submission_system import describe_system, installed
@@ -201,8 +198,8 @@ class Submission:
             (folder / part).mkdir(parents=True)
             for name in (SUMMARY, DETAIL):
                 shutil.copyfile(runs / part / name, folder / part / name)
-        text = _accuracy_text(runs / "accuracy", entry.served)
-        _write_accuracy(runs / "accuracy" / ACCURACY, folder / "accuracy", text, kept / top.name)
+        text = accuracy_text(runs / "accuracy", entry.served.labels())
+        write_accuracy(runs / "accuracy" / ACCURACY, folder / "accuracy", text, kept / top.name)
         for test in rules.AUDITS:
             if not (runs / test).is_dir():
                 continue
@@ -210,7 +207,7 @@ class Submission:
             shutil.copytree(runs / test, folder / test, ignore=left_out)
             sampled = runs / test / "accuracy" / ACCURACY
             if sampled.is_file():
-                _write_accuracy(sampled, folder / test / "accuracy", "", kept / top.name)
+                write_accuracy(sampled, folder / test / "accuracy", "", kept / top.name)
         (folder / "user.conf").write_text(submission_texts.scenario_conf(performance))
         write_json(folder / "measurements.json", submission_texts.measurements(entry.result))
         readme = submission_texts.readme(
@@ -263,37 +260,6 @@ class Submission:
 
 def _stack(versions: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in versions.items() if not k.startswith("processor")}
-
-
-def _accuracy_text(folder: Path, served: Served) -> str:
-    """The accuracy line, counted anew from LoadGen's log against the labels."""
-    truth = served.labels()
-    try:
-        labels, seen = read_labels(folder / ACCURACY, len(truth))
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise AutosinianError(
-            f"`{folder / ACCURACY}` must hold the answers, but: {error}"
-        ) from error
-    if not seen.all():
-        raise AutosinianError(
-            f"`{folder / ACCURACY}` must answer all {len(truth)} samples, but answers "
-            f"{int(seen.sum())}"
-        )
-    return accuracy_line(np.asarray(labels == truth))
-
-
-def _write_accuracy(log: Path, folder: Path, text: str, kept: Path) -> None:
-    """The log cut as the official tool cuts it, its hash, and the whole log apart."""
-    folder.mkdir(parents=True, exist_ok=True)
-    digest = file_sha256(log)
-    (folder / ACCURACY_TXT).write_text(f"{text}hash={digest}\n")
-    content = log.read_text(encoding="utf-8")
-    if log.stat().st_size > rules.RETAINED_LOG_BYTES:
-        size = rules.VIEWABLE_CHARACTERS
-        content = f"{content[:size]}{CUT}{content[-size:]}"
-    (folder / ACCURACY).write_text(content, encoding="utf-8")
-    kept.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(log, kept / f"{digest}.json")
 
 
 def _with_model_rule(report: Report, plan: Plan, results: Sequence[_Result]) -> Report:
