@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from autosinian.content import write_json
@@ -65,6 +66,15 @@ def test_an_engine_file_is_built_in_a_worker(bench: Bench, tmp_path: Path) -> No
     assert (tmp_path / "model.engine").exists()
     assert 0 < result.build_s < result.worker_s
     assert result.peak_memory_bytes > 10 << 20
+
+
+def test_a_workers_memory_is_its_own_and_not_its_larger_parents(
+    bench: Bench, tmp_path: Path
+) -> None:
+    large = np.ones(600 << 20, np.uint8)
+    measured = bench.run("Offline", "RawLoop", tmp_path)
+    assert 10 << 20 < measured.peak_memory_bytes < 500 << 20
+    assert large.all()
 
 
 def test_what_a_build_refuses_reaches_the_caller_as_what_it_is(

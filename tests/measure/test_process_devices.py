@@ -28,7 +28,7 @@ def measured_on(
     engine_file = folder / "model.engine"
     engine_file.write_bytes(bench.engine_file.read_bytes())
     measured = bench.run(
-        "Offline",
+        "SingleStream",  # served by the worker itself, where several are given too
         "RawLoop",
         folder,
         engine=bench.engine | TELLING,
