@@ -227,7 +227,7 @@ def _loadgen(run: _Run, settings: Any) -> Measurement:
 
     under_test = mlperf_loadgen.ConstructFastSUT(sut.issue, sut.flush)
     library = mlperf_loadgen.ConstructQSL(
-        run.samples.count, run.samples.performance_count, load, lambda _: None
+        run.samples.count, run.samples.performance_count, load, lambda _: run.samples.release()
     )
     start = time.perf_counter()
     mlperf_loadgen.StartTestWithLogSettings(under_test, library, settings, output, audit)

@@ -1,5 +1,6 @@
 """The samples of a job in memory: what LoadGen calls the query sample library."""
 
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,9 @@ class Samples:
         try:
             # Copy-on-write: nothing writes, but engines take only writable memory as it is.
             # As a plain array over the same memory: slicing `np.memmap` runs Python code.
-            self.inputs: NDArray[np.float32] = np.asarray(
-                np.load(inputs, mmap_mode="c", allow_pickle=False)
-            )
+            mapped = np.load(inputs, mmap_mode="c", allow_pickle=False)
+            self._mapping: object = mapped.base
+            self.inputs: NDArray[np.float32] = np.asarray(mapped)
             self.labels: NDArray[np.int64] | None = (
                 None if labels is None else np.load(labels, allow_pickle=False)
             )
@@ -54,6 +55,14 @@ class Samples:
         """Bring samples into memory by touching each of their pages."""
         for index in indices:
             self.inputs[index].reshape(-1)[::_PAGE_FLOATS].sum()
+
+    def release(self) -> None:
+        """Give back the memory of what was loaded; a sample used again is read again.
+
+        Else a run over all of a large set would grow to its size.
+        """
+        if isinstance(self._mapping, mmap.mmap):
+            self._mapping.madvise(mmap.MADV_DONTNEED)
 
     def gather(
         self, indices: NDArray[np.int64], buffer: NDArray[np.float32]

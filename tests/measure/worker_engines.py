@@ -132,7 +132,9 @@ class SlowEngine(_Wrapped):
 class _IdleSession:
     """Answers at once with the same logits."""
 
-    batch_size, input_shape, classes, streams, depth = 4096, (1, 1, 1), 2, 1, 1
+    batch_size = 4096
+    input_shape: tuple[int, int, int] = (1, 1, 1)
+    classes, streams, depth = 2, 1, 1
 
     def __init__(self) -> None:
         self._logits = np.zeros((self.batch_size, self.classes), np.float32)
@@ -155,3 +157,15 @@ class IdleEngine(OpenVinoEngine):
 
     def open(self, engine_file: Path, config: EngineConfig) -> Any:
         return _IdleSession()
+
+
+class _WideIdleSession(_IdleSession):
+    batch_size = 16
+    input_shape = (1, 100, 128)
+
+
+class WideIdleEngine(IdleEngine):
+    """Idle too, on samples of 50 KiB."""
+
+    def open(self, engine_file: Path, config: EngineConfig) -> Any:
+        return _WideIdleSession()
