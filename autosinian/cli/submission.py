@@ -125,7 +125,8 @@ def _write(arguments: argparse.Namespace) -> "Report":
     from autosinian.errors import InputError
     from autosinian.mlperf.audit_runs import check_scenarios, open_served
     from autosinian.mlperf.rules import find_round
-    from autosinian.mlperf.submission import Plan, Submission
+    from autosinian.mlperf.submission import Submission
+    from autosinian.mlperf.submission_plan import Plan
     from autosinian.mlperf.submission_system import read_fields
 
     def tell(text: str) -> None:
@@ -177,6 +178,7 @@ def _write(arguments: argparse.Namespace) -> "Report":
         ]
         for served in opened:
             submission.add(served, check_scenarios(arguments.scenario, served.source))
+        submission.collect()
         report = submission.write(arguments.out, arguments.duration)
     tell(f"the submission is in `{arguments.out}`")
     if plan.test_run:

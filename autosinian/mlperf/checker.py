@@ -149,10 +149,10 @@ class _Submission:
             yield self._problem("scenarios", found[""], "is no scenario")
         if self._division != "closed" or not system_type:
             return
-        kind = ",".join(sorted(system_type.split(",")))
-        required = rules.REQUIRED_SCENARIOS.get(kind, ())
+        required = rules.required_scenarios(system_type)
         if not required:
-            yield self._problem("benchmark", benchmark, f"is not of the closed {kind} division")
+            detail = f"is not of the {system_type} division"
+            yield self._problem("benchmark", benchmark, detail)
             return
         missing = [name for name in required if name not in found]
         if missing:

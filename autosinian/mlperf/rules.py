@@ -128,6 +128,11 @@ RULES: Mapping[str, str] = {
 """What each rule asks for, in one line."""
 
 
+def required_scenarios(system_type: str) -> tuple[str, ...]:
+    """What a closed submission must hold; empty where the benchmark is not of that division."""
+    return REQUIRED_SCENARIOS.get(",".join(sorted(system_type.split(","))), ())
+
+
 def find_round(name: str) -> Round:
     """The round of that name. Raises `InputError` for one that is not known."""
     if name not in ROUNDS:

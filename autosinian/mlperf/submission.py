@@ -5,9 +5,8 @@ The tree is checked before it gets its name, so that one which breaks a rule is 
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from autosinian.content import atomic_folder, write_json
 from autosinian.engine.gpu import select_gpus
@@ -24,82 +23,15 @@ from autosinian.mlperf.audit import (
 )
 from autosinian.mlperf.audit_runs import Served, Tell
 from autosinian.mlperf.checker import MARK, Report, check
-from autosinian.mlperf.checker_runs import Problem
-from autosinian.mlperf.rules import Round
 from autosinian.mlperf.submission_accuracy import accuracy_text, write_accuracy
 from autosinian.mlperf.submission_logs import ACCURACY, DETAIL, SUMMARY, read_run
+from autosinian.mlperf.submission_plan import Plan, Result, foresee, model_problems, refusal
 from autosinian.mlperf.submission_source import copy_bundle, copy_program
 from autosinian.mlperf.submission_system import describe_system, installed
 from autosinian.mlperf.submission_take import take_runs
 
 _SOFTWARE = ("mlcommons-loadgen", "numpy", "onnx", "onnxruntime", "torch")
-_UNFIT = frozenset('/\\:*?"<>|')
 _FULL_LOGS = "full-accuracy-logs"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is submitted, and how.
-
-    `system` names it (None: by its device). `logs` is a folder of runs to use, `measure` whether
-    missing ones are made. `audits` asks for them outside the closed division too. `fields` replace
-    what was read of the machine. `dataset_size` false leaves out the rule `dataset`. A `test_run`
-    is written whatever rules it breaks, and marked.
-    """
-
-    submitter: str
-    division: str
-    round: Round
-    system: str | None = None
-    system_type: str = "edge"
-    status: str = "available"
-    logs: Path | None = None
-    measure: bool = True
-    audits: bool = False
-    fields: Mapping[str, str] = field(default_factory=dict)
-    dataset_size: bool = True
-    test_run: bool = False
-
-    def __post_init__(self) -> None:
-        name = self.submitter
-        if (
-            not name
-            or name != name.strip()
-            or name.startswith(".")
-            or set(name) & set('/\\:*?"<>|')
-        ):
-            raise InputError(
-                f"`--submitter` must be an organization's name, fit for a folder, but got `{name}`"
-            )
-        for option, value, allowed in (
-            ("--division", self.division, rules.DIVISIONS),
-            ("--system-type", self.system_type, rules.SYSTEM_TYPES),
-            ("--status", self.status, rules.AVAILABILITIES),
-        ):
-            if value not in allowed:
-                raise InputError(f"`{option}` must be one of {', '.join(allowed)}, got `{value}`")
-
-
-@dataclass(frozen=True)
-class _Result:
-    """One scenario of one bundle with the folder of its runs."""
-
-    served: Served
-    system: str
-    benchmark: str
-    scenario: str
-    runs: Path
-
-    @property
-    def result(self) -> dict[str, Any]:
-        """The bundle's `result.json`."""
-        assert self.served.source.bundle is not None
-        return self.served.source.bundle.result
-
-    @property
-    def bundle(self) -> str:
-        """Where the bundle lies in the submission."""
-        return f"src/{self.benchmark}/{self.served.source.name}"
 
 
 class Submission:
@@ -107,13 +39,13 @@ class Submission:
 
     def __init__(self, plan: Plan, work: Path, tell: Tell) -> None:
         self._plan, self._work, self._tell = plan, work, tell
-        self._results: list[_Result] = []
+        self._results: list[Result] = []
 
     def add(self, served: Served, scenarios: Sequence[str]) -> None:
-        """Take or make the runs of a bundle in `scenarios`; they lie in the work folder then.
+        """Submit a bundle in `scenarios`; nothing runs yet.
 
-        Raises `InputError` for a scenario that another bundle gave, and for logs of another engine
-        file; `AutosinianError` for a bundle of another machine and for runs that fail.
+        Raises `InputError` for a scenario that another bundle gave, `AutosinianError` for a bundle
+        of another machine.
         """
         result = served.source.bundle.result if served.source.bundle else {}
         device = served.engine.device()
@@ -135,8 +67,21 @@ class Submission:
                     "choose with `--scenario`"
                 )
             runs = self._work / system / benchmark / scenario
-            self._collect(served, scenario, runs)
-            self._results.append(_Result(served, system, benchmark, scenario, runs))
+            self._results.append(Result(served, system, benchmark, scenario, runs))
+
+    def collect(self) -> None:
+        """Take or make every run; they lie in the work folder then.
+
+        Raises `AutosinianError` before anything runs where the tree would break a rule whatever
+        comes out, and for runs that fail; `InputError` for logs of another engine file.
+        """
+        plan = self._plan
+        if plan.measure and not plan.test_run:
+            foreseen = foresee(plan, self._results)
+            if foreseen:
+                raise AutosinianError(refusal(plan.round.name, foreseen))
+        for entry in self._results:
+            self._collect(entry.served, entry.scenario, entry.runs)
 
     def _collect(self, served: Served, scenario: str, runs: Path) -> None:
         plan, tests = self._plan, rules.AUDITS
@@ -181,15 +126,16 @@ class Submission:
                 self._write_scenario(entry, top, kept, seconds)
             self._write_rest(top)
             report = check(root, plan.round, dataset_size=plan.dataset_size)
-            report = _with_model_rule(report, plan, self._results)
+            problems = (*report.problems, *model_problems(plan, self._results))
+            report = replace(report, problems=problems)
             if plan.test_run:
                 lines = [f"`{p.rule}`: {p.where} {p.detail}" for p in report.problems]
                 (root / MARK).write_text(submission_texts.test_run_mark(lines), encoding="utf-8")
             elif report.problems:
-                raise AutosinianError(_refusal(report))
+                raise AutosinianError(refusal(report.round, report.problems))
         return report
 
-    def _write_scenario(self, entry: _Result, top: Path, kept: Path, seconds: float | None) -> None:
+    def _write_scenario(self, entry: Result, top: Path, kept: Path, seconds: float | None) -> None:
         folder = top / "results" / entry.system / entry.benchmark / entry.scenario
         runs = entry.runs
         performance = read_run(runs / "performance" / "run_1")
@@ -260,25 +206,3 @@ class Submission:
 
 def _stack(versions: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in versions.items() if not k.startswith("processor")}
-
-
-def _with_model_rule(report: Report, plan: Plan, results: Sequence[_Result]) -> Report:
-    """A tree does not say what its network is, but a bundle does."""
-    if plan.division != "closed":
-        return report
-    found = [
-        Problem("model", entry.bundle, "is a network of a search, not the reference's")
-        for entry in {entry.bundle: entry for entry in results}.values()
-        if "supernet" in entry.result
-    ]
-    return Report(report.round, report.entries, (*report.problems, *found))
-
-
-def _refusal(report: Report) -> str:
-    """All broken rules in one line, each with its first problem."""
-    first = {problem.rule: problem for problem in reversed(report.problems)}
-    told = "; ".join(
-        f"`{name}` ({rules.RULES[name]}): {first[name].where} {first[name].detail}"
-        for name in report.failed_rules
-    )
-    return f"the submission must keep the rules of {report.round}, but breaks {told}"

@@ -192,6 +192,24 @@ def test_a_tree_that_breaks_rules_is_refused_with_each_rule_named(
     assert not list(tmp_path.iterdir())
 
 
+def test_what_is_bound_to_be_refused_is_told_before_anything_runs(
+    bundle: Path, tmp_path: Path
+) -> None:
+    closed = ("--submitter", "Example", "--division", "closed", "--out", "tree")
+    with pytest.raises(AutosinianError) as refused:
+        submission(str(bundle), *closed)
+    message = str(refused.value)
+    for rule in ("model", "scenarios", "samples", "dataset"):
+        assert f"`{rule}`" in message
+    assert "lacks MultiStream" in message
+    assert "duration" not in message
+    with pytest.raises(AutosinianError, match="`benchmark`"):
+        submission(str(bundle), *closed, "--system-type", "datacenter")
+    with pytest.raises(InputError, match="two bundles give one"):
+        submission(str(bundle), str(bundle), *WHO, "--out", "tree")
+    assert not list(tmp_path.iterdir())
+
+
 def test_audits_go_with_their_verdicts(
     made: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -259,7 +277,7 @@ def test_bad_input_is_told_before_anything_runs(bundle: Path, tmp_path: Path) ->
         ((*whole, "--logs", "nowhere", "--no-runs"), "there is no `nowhere`"),
         ((*whole, "--round", "v5.0"), "a round must be one of v6.1, v6.0"),
         (("--check", "tree", str(bundle)), "`--check` takes a tree alone"),
-        ((str(bundle), *whole, *SHORT, "--no-runs", "--logs", "."), "must hold a performance run"),
+        ((*whole, *SHORT, "--no-runs", "--logs", "."), "must hold a performance run"),
     ):
         with pytest.raises(InputError, match=re.escape(said)):
             submission(*arguments)
