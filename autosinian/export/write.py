@@ -9,7 +9,7 @@ from autosinian.export import bundle as files
 from autosinian.export.details import details
 from autosinian.export.findings import Findings
 from autosinian.export.result import result_of
-from autosinian.export.system_config import system_config
+from autosinian.export.system_config import HEADROOM, system_config
 from autosinian.export.user_conf import user_conf
 from autosinian.report.html import write_report
 from autosinian.search.outcome import Outcome
@@ -47,7 +47,8 @@ def write_bundle(folder: Path, found: Findings, bench: Workbench, outcome: Outco
     settings = {scenario: {**job.settings, **final} for scenario, job in found.jobs.items()}
     offline = found.final.get("Offline")
     if offline is not None and offline.samples_per_second:
-        settings["Offline"].setdefault("offline_expected_qps", offline.samples_per_second)
+        expected = HEADROOM * offline.samples_per_second
+        settings["Offline"].setdefault("offline_expected_qps", expected)
     (folder / files.USER_CONF).write_text(user_conf(settings))
     write_report(folder / files.REPORT, outcome, details(found, outcome, result))
     files.seal(folder, result)

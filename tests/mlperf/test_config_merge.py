@@ -25,7 +25,7 @@ def test_what_is_written_is_read_back_as_the_bundle(small_bundle: Bundle, tmp_pa
         assert serving.config == source.engine
         assert serving.precision == "int8"
     offline = read_config(paths[0]).resolve(serving.system)
-    assert offline["gpu_offline_expected_qps"] == 1000.5
+    assert offline["gpu_offline_expected_qps"] == 1200.6
     assert "gpu_single_stream_expected_latency_ns" not in offline
 
 
