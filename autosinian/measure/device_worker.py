@@ -54,13 +54,13 @@ def _serve(link: socket.socket, memory_file: int) -> None:
         "versions": dict(engine.versions()),
     }
     link_.send(link, link_.HELLO, body=json.dumps(hello).encode())
-    feed = open_feed(session, Samples(Path(job.inputs), None, session.input_shape))
+    samples = Samples(Path(job.inputs), None, session.input_shape)
     shared = link_.receive(link)
     if shared is None:
         return
     memory = mmap.mmap(memory_file, 0)
     slots = link_.Slots(memory, shared.size, session.batch_size, session.classes)
-    _Device(link, feed, slots).serve()
+    _Device(link, open_feed(session, samples), samples, slots).serve()
     session.close()
 
 
@@ -70,8 +70,10 @@ class _Device:
     Two may complete at once: a message is sent whole, and a slot is one batch's alone.
     """
 
-    def __init__(self, link: socket.socket, feed: Feed, slots: link_.Slots) -> None:
-        self._link, self._feed, self._slots = link, feed, slots
+    def __init__(
+        self, link: socket.socket, feed: Feed, samples: Samples, slots: link_.Slots
+    ) -> None:
+        self._link, self._feed, self._samples, self._slots = link, feed, samples, slots
         self._to_load: list[int] = []
 
     def serve(self) -> None:
@@ -88,6 +90,7 @@ class _Device:
             else:
                 self._to_load += np.frombuffer(message.body, np.int64).tolist()
                 if message.kind == link_.LOADED:
+                    self._samples.release()  # those loaded before
                     self._feed.load(self._to_load)
                     self._to_load = []
                     link_.send(self._link, link_.READY)

@@ -66,8 +66,8 @@ class WorkerChoice:
         opened = open_engine(engine, self.python, devices)
         if opened.uses_gpu():
             if not devices:
-                select_gpus(())  # raises what is missing
-            if len(devices) < count and self.devices is None:
+                opened.device()  # raises where there is none that NVML does not list either
+            if self.devices is None and len(devices) < count and count > 1:
                 raise InputError(
                     f"{count} GPUs must be visible, as many as served the export, but there are "
                     f"{len(devices)}; `--devices` names others to compare with"

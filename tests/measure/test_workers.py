@@ -152,6 +152,15 @@ def test_an_engine_that_needs_a_gpu_is_refused_where_there_is_none() -> None:
         DEFAULT_CHOICE.open("tests.measure.worker_engines:GpuEngine")
 
 
+@NO_GPU
+def test_an_engine_may_use_a_gpu_that_nvml_does_not_list() -> None:
+    engine, workers = DEFAULT_CHOICE.open("tests.measure.worker_engines:OtherGpuEngine")
+    assert engine.device() == "a GPU of another maker"
+    assert workers.devices == ()
+    with pytest.raises(InputError, match="2 GPUs must be visible, as many as served the export"):
+        DEFAULT_CHOICE.open("tests.measure.worker_engines:OtherGpuEngine", count=2)
+
+
 def test_a_worker_needs_little_more_than_numpy_and_loadgen(bench: Bench, tmp_path: Path) -> None:
     script = tmp_path / "bare_worker.py"
     script.write_text(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autosinian.engine.gpu import require_gpu
 from autosinian.engine.openvino import OpenVinoEngine
 from autosinian.engine.openvino_session import OpenVinoSession
 from autosinian.engine.protocol import OnDone
@@ -106,9 +107,24 @@ class TellingEngine(_Wrapped):
 
 
 class GpuEngine(OpenVinoEngine):
-    """Says that it uses GPUs."""
+    """Needs an NVIDIA GPU."""
 
     name = "tests.measure.worker_engines:GpuEngine"
+
+    def device(self) -> str:
+        return require_gpu()[0].name
+
+    def uses_gpu(self) -> bool:
+        return True
+
+
+class OtherGpuEngine(OpenVinoEngine):
+    """Uses a GPU that NVML does not list."""
+
+    name = "tests.measure.worker_engines:OtherGpuEngine"
+
+    def device(self) -> str:
+        return "a GPU of another maker"
 
     def uses_gpu(self) -> bool:
         return True
