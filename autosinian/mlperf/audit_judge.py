@@ -65,9 +65,10 @@ def judge_performance(test: str, reference: RunLog, audited: RunLog) -> Finding:
         "TEST05": (slow, math.inf),
     }[test]
     passed = lowest <= faster <= highest
-    reason = "" if passed else f"{faster:.3f}x the reference's speed, allowed {lowest:.3f}"
-    if not passed:
-        reason += f" to {highest:.3f}" if highest < math.inf else " or more"
+    allowed = f"at least {lowest:.3f}" if highest == math.inf else f"at most {highest:.3f}"
+    if test == "TEST01":
+        allowed = f"{lowest:.3f} to {highest:.3f}"
+    reason = "" if passed else f"{faster:.3f}x the reference's speed, allowed {allowed}"
     text = (
         f"Verifying performance.\nreference score = {before}\ntest score = {after}\n"
         f"{'TEST PASS' if passed else f'TEST FAIL: {reason}'}\n"
