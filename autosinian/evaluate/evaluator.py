@@ -105,7 +105,11 @@ class Evaluator:
         measurements = []
         measured_s = inference_s
         for scenario in sorted(self.scenarios, key=SCENARIOS.index):
-            with stages.run(f"performance {scenario}", waiting=alone(self.workers.devices)):
+            with stages.run(
+                f"performance {scenario}",
+                first=self.workers.settle,
+                waiting=alone(self.workers.devices),
+            ):
                 measured = self.performance(
                     candidate,
                     engine_file,
@@ -288,12 +292,19 @@ class _Stages:
 
     @contextmanager
     def run(
-        self, name: str, *, waiting: AbstractContextManager[None] | None = None
+        self,
+        name: str,
+        *,
+        first: Callable[[], None] = lambda: None,
+        waiting: AbstractContextManager[None] | None = None,
     ) -> Iterator[None]:
-        """Time a block; entering `waiting`, another search's turn, is not counted."""
+        """Time `first` and a block; entering `waiting`, another search's turn, is not counted."""
         self._on_stage(name)
+        start = time.perf_counter()
+        first()
+        before = time.perf_counter() - start
         with waiting or working():
-            start = time.perf_counter()
+            start = time.perf_counter() - before
             try:
                 yield
             except AutosinianError:

@@ -76,6 +76,15 @@ class Spares:
             _end(process)
         return None
 
+    def settle(self) -> None:
+        """Return when every process that waits has imported everything, or has ended."""
+        for _, process in self._waiting:
+            assert process.stdout is not None
+            if not process.stdout.closed:
+                # One byte, or none at its end.
+                process.stdout.read(1)
+                process.stdout.close()
+
     def close(self) -> None:
         """End every process that waits."""
         while self._waiting:
@@ -92,7 +101,7 @@ def _start(kind: _Kind, modules: Sequence[str], held: Sequence[int]) -> subproce
         command,
         env={**os.environ, **cuda_environment(kind.devices)} if kind.devices else None,
         stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
         pass_fds=held,
@@ -105,6 +114,8 @@ def _hand_over(
     paths = {"job": job_file, "result": result_file, "stderr": stderr_file}
     line = json.dumps({name: str(path.absolute()) for name, path in paths.items()})
     assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdout.close()
     try:
         with process.stdin as pipe:
             pipe.write(line.encode() + b"\n")
@@ -116,7 +127,8 @@ def _hand_over(
 def _end(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    if process.stdin is not None:
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
     process.wait()

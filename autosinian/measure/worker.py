@@ -81,9 +81,12 @@ def die_with_parent(parent: int) -> None:
 def _wait_for_job(held: str, modules: list[str]) -> tuple[Path, Path]:
     """Import `modules`, let go of the descriptors `held`, then wait for a line on stdin.
 
-    See `autosinian.measure.spare`. Ends where the line never comes.
+    A byte on stdout says that nothing is left but to wait. Ends where the line never comes. See
+    `autosinian.measure.spare`.
     """
     signal.alarm(_IMPORT_S)
+    ready = os.dup(1)
+    os.dup2(2, 1)  # what a library prints is no sign of being ready
     # What cannot be imported is told by the job that needs it.
     for name in ("autosinian.measure.loadgen_run", *modules):
         with contextlib.suppress(ImportError, OSError):
@@ -91,6 +94,9 @@ def _wait_for_job(held: str, modules: list[str]) -> tuple[Path, Path]:
     signal.alarm(0)
     for descriptor in filter(None, held.split(",")):
         os.close(int(descriptor))
+    with contextlib.suppress(BrokenPipeError):  # a job may be there already
+        os.write(ready, b"\n")
+    os.close(ready)
     line = sys.stdin.readline()
     if not line.endswith("\n"):
         _end(0)

@@ -114,6 +114,10 @@ class Workers:
         """
         self._spares.prepare(modules, count=count, python=self.python, devices=devices, held=held)
 
+    def settle(self) -> None:
+        """Return when the workers that were started early only wait for a job."""
+        self._spares.settle()
+
     def close(self) -> None:
         """End the workers that wait for a job."""
         self._spares.close()

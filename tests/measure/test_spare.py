@@ -165,6 +165,20 @@ def test_a_process_that_waits_dies_with_its_killed_parent(log: Path) -> None:
     assert wait_until(lambda: not is_running(importers(log)[0]))
 
 
+def test_it_can_be_waited_for_until_the_imports_are_done(
+    bench: Bench, workers: Workers, log: Path, tmp_path: Path
+) -> None:
+    workers.settle()
+    start = time.monotonic()
+    workers.prepare(SLOW, (), count=2)
+    workers.settle()
+    assert time.monotonic() - start > IMPORT_S
+    workers.settle()
+    assert workers.run(slow_job(bench, tmp_path / "run"), **LIMITS).accuracy == 1.0
+    os.kill(importers(log)[1], signal.SIGKILL)
+    workers.settle()
+
+
 def test_imports_hold_off_measurements_and_measurements_new_imports(
     workers: Workers, log: Path
 ) -> None:
