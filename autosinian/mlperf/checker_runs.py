@@ -57,7 +57,7 @@ def check_performance(place: Place, folder: Path, kind: str = "performance") -> 
     """A performance run, or that of the audit `kind`, whose logs lie in `folder`."""
     run = read_run(folder)
     if run is None:
-        yield place.problem("structure", folder / DETAIL, "is missing")
+        yield place.problem("structure", folder / DETAIL, "is missing or no log of LoadGen")
         return
     if not (folder / SUMMARY).is_file():
         yield place.problem("structure", folder / SUMMARY, "is missing")
@@ -85,9 +85,9 @@ def _check_scenario(place: Place, run: RunLog, where: Path) -> Iterator[Problem]
 
 def _check_settings(place: Place, run: RunLog, where: Path) -> Iterator[Problem]:
     values = run.values
-    samples = values.get("effective_performance_sample_count", 0)
+    samples = run.number("effective_performance_sample_count")
     if samples < rules.PERFORMANCE_SAMPLES:
-        yield place.problem("samples", where, f"{samples} are kept loaded")
+        yield place.problem("samples", where, f"{samples:g} are kept loaded")
     wrong = [
         f"{name} is {values.get(f'effective_{name}')}, of {place.round.name} is {seed}"
         for name, seed in place.round.seeds.items()
@@ -95,13 +95,13 @@ def _check_settings(place: Place, run: RunLog, where: Path) -> Iterator[Problem]
     ]
     if wrong:
         yield place.problem("seeds", where, "; ".join(wrong))
-    duration = values.get("effective_min_duration_ms", 0)
+    duration = run.number("effective_min_duration_ms")
     if duration < rules.MIN_DURATION_MS:
         yield place.problem("duration", where, f"asks for {duration / 1000:g} s")
-    issued = values.get("effective_samples_per_query", 0)
+    issued = run.number("effective_samples_per_query")
     too_few = run.scenario == "Offline" and issued < rules.OFFLINE_SAMPLES
     if too_few and place.division == "closed":
-        yield place.problem("queries", where, f"issues {issued:,} samples")
+        yield place.problem("queries", where, f"issues {issued:,.0f} samples")
 
 
 def _check_latency(place: Place, run: RunLog, where: Path) -> Iterator[Problem]:
@@ -112,10 +112,10 @@ def _check_latency(place: Place, run: RunLog, where: Path) -> Iterator[Problem]:
     if not values.get("early_stopping_met"):
         told = " ".join(str(values.get("early_stopping_result", "")).split())
         yield place.problem("latency", where, f"early stopping is not met: {told or 'not told'}")
-    percentile = float(values.get("effective_target_latency_percentile", 0))
+    percentile = run.number("effective_target_latency_percentile")
     if percentile < wanted:
         yield place.problem("latency", where, f"is measured at {percentile:g}, not at {wanted:g}")
-    bound = values.get("effective_target_latency_ns", 0)
+    bound = run.number("effective_target_latency_ns")
     if run.scenario == "Server" and bound > rules.SERVER_LATENCY_NS:
         yield place.problem("latency", where, f"bounds latency at {bound / 1e6:g} ms")
 
@@ -125,7 +125,7 @@ def check_accuracy(place: Place) -> Iterator[Problem]:
     folder = place.folder / "accuracy"
     run = read_run(folder)
     if run is None:
-        yield place.problem("structure", folder / DETAIL, "is missing")
+        yield place.problem("structure", folder / DETAIL, "is missing or no log of LoadGen")
     else:
         where = folder / DETAIL
         if run.kind not in ("accuracy", "SubmissionRun"):
@@ -133,19 +133,18 @@ def check_accuracy(place: Place) -> Iterator[Problem]:
         if run.errors:
             yield place.problem("loadgen-errors", where, "; ".join(run.errors))
         # LoadGen writes 0 where the run was not told another number.
-        count = run.values.get("effective_accuracy_sample_count") or run.values.get(
-            "qsl_reported_total_count", 0
-        )
+        told = run.number("effective_accuracy_sample_count")
+        count = told or run.number("qsl_reported_total_count")
         if place.dataset_size and count != rules.SAMPLES:
-            yield place.problem("dataset", where, f"covers {count:,} samples")
-    log, told = folder / ACCURACY, folder / ACCURACY_TXT
-    for path in (log, told, folder / SUMMARY):
+            yield place.problem("dataset", where, f"covers {count:,.0f} samples")
+    log, text = folder / ACCURACY, folder / ACCURACY_TXT
+    for path in (log, text, folder / SUMMARY):
         if not path.is_file():
             yield place.problem("structure", path, "is missing")
     if log.is_file() and log.stat().st_size > rules.RETAINED_LOG_BYTES:
         yield place.problem("truncation", log, f"has {log.stat().st_size:,} bytes")
-    if told.is_file():
-        yield from _check_accuracy_text(place, told, log)
+    if text.is_file():
+        yield from _check_accuracy_text(place, text, log)
 
 
 def _check_accuracy_text(place: Place, path: Path, log: Path) -> Iterator[Problem]:

@@ -42,6 +42,11 @@ class RunLog:
             return "TEST04"
         return "performance"
 
+    def number(self, key: str) -> float:
+        """A number of the log; 0 where it is absent or none."""
+        value = self.values.get(key)
+        return float(value) if isinstance(value, int | float) else 0.0
+
     @property
     def valid(self) -> bool:
         """Whether LoadGen called the performance run VALID."""
@@ -50,17 +55,16 @@ class RunLog:
     @property
     def score(self) -> float | None:
         """The ranked figure, samples/s or ns; None where LoadGen gives none (it then writes 0)."""
-        value = self.values.get(SCORES.get(self.scenario, ""))
-        return float(value) if value else None
+        return self.number(SCORES.get(self.scenario, "")) or None
 
 
 def read_run(folder: Path) -> RunLog | None:
-    """The run whose detail log lies in `folder`; None where there is none."""
+    """The run whose detail log lies in `folder`; None where there is none, or something else."""
     try:
         text = (folder / DETAIL).read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        values, errors = read_detail(text)
+    except (OSError, KeyError, TypeError, AttributeError):
         return None
-    values, errors = read_detail(text)
     return RunLog(folder, values, tuple(errors))
 
 

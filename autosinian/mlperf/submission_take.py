@@ -48,7 +48,7 @@ def _is_audits(run: RunLog) -> bool:
 
 
 def _rank(run: RunLog) -> tuple[bool, bool, float]:
-    full = run.values.get("effective_min_duration_ms", 0) >= rules.MIN_DURATION_MS
+    full = run.number("effective_min_duration_ms") >= rules.MIN_DURATION_MS
     return run.valid, full, (run.folder / DETAIL).stat().st_mtime
 
 

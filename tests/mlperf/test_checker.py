@@ -214,6 +214,22 @@ def test_damaged_trees_are_problems_and_no_crash(tmp_path: Path) -> None:
     json.dumps(examine(tmp_path).to_dict())
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        ":::MLLOG []\n",
+        ":::MLLOG {}\n",
+        ':::MLLOG {"key": "effective_min_duration_ms", "value": "long", "metadata": {}}\n',
+        ':::MLLOG {"key": "result_samples_per_second", "value": null, "metadata": {}}\n',
+        "",
+    ],
+)
+def test_odd_logs_are_problems_and_no_crash(text: str, tmp_path: Path) -> None:
+    log = offline(make_tree(tmp_path)) / PERFORMANCE / "mlperf_log_detail.txt"
+    write_text(log, text)
+    assert not examine(tmp_path).passed
+
+
 def test_what_is_no_submission_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="must be a submission"):
         examine(tmp_path)
