@@ -38,16 +38,9 @@ class Plan:
     test_run: bool = False
 
     def __post_init__(self) -> None:
-        name = self.submitter
-        if (
-            not name
-            or name != name.strip()
-            or name.startswith(".")
-            or set(name) & set('/\\:*?"<>|')
-        ):
-            raise InputError(
-                f"`--submitter` must be an organization's name, fit for a folder, but got `{name}`"
-            )
+        for option, name in (("--submitter", self.submitter), ("--system", self.system or "x")):
+            if not name or name != name.strip() or name.startswith(".") or set(name) & _UNFIT:
+                raise InputError(f"`{option}` must be a name, fit for a folder, but got `{name}`")
         for option, value, allowed in (
             ("--division", self.division, rules.DIVISIONS),
             ("--system-type", self.system_type, rules.SYSTEM_TYPES),

@@ -268,7 +268,8 @@ def test_bad_input_is_told_before_anything_runs(bundle: Path, tmp_path: Path) ->
     for arguments, said in (
         ((str(bundle), "--division", "open", "--out", "t"), "`--submitter` must be given"),
         ((*WHO, "--out", "t"), "a bundle must be given"),
-        ((*whole, "--submitter", "../me"), "must be an organization's name"),
+        ((*whole, "--submitter", "../me"), "`--submitter` must be a name"),
+        ((*whole, "--system", "a/b"), "`--system` must be a name, fit for a folder"),
         ((*whole, "--division", "half"), "`--division` must be one of closed, open"),
         ((*whole, "--status", "soon"), "`--status` must be one of available"),
         ((*whole, "--duration", "1"), "add `--test-run`"),
