@@ -23,8 +23,9 @@ from autosinian.content import file_sha256
 from autosinian.engine.processor import usable_cores
 from autosinian.measure.logs import find_log
 from autosinian.measure.measurement import SCENARIOS
-from autosinian.mlperf.harness import Report, RunRequest, run
+from autosinian.mlperf.harness import RunRequest, run
 from autosinian.mlperf.request import Request
+from autosinian.mlperf.run_report import Report
 from autosinian.mlperf.source import Source, open_source
 
 KEPT = ("mlperf_log_summary.txt", "mlperf_log_detail.txt")

@@ -23,7 +23,7 @@ def describe_data(document: Document, arrays: Arrays, rule: Preprocessing) -> di
         "samples": arrays.samples,
         "preprocessing": rule.rule(),
         "key": arrays.key,
-        **_content(arrays),
+        **content_of(arrays),
     }
 
 
@@ -36,7 +36,7 @@ def validation_arrays(data: dict[str, Any], path: Path | None, cache: Path) -> A
     rule = Preprocessing.from_rule(data["preprocessing"])
     source = path or (Path(data["path"]) if data["path"] else None)
     arrays = open_dataset(data["name"], source).arrays(ROLE, rule, cache, data["limit"])
-    content = _content(arrays)
+    content = content_of(arrays)
     if any(data[name] != digest for name, digest in content.items()):
         place = f"those in `{source}`" if source else "the shipped ones"
         raise InputError(
@@ -47,7 +47,8 @@ def validation_arrays(data: dict[str, Any], path: Path | None, cache: Path) -> A
     return arrays
 
 
-def _content(arrays: Arrays) -> dict[str, str]:
+def content_of(arrays: Arrays) -> dict[str, str]:
+    """Hashes of inputs and labels, whatever files they came from."""
     record = json.loads((arrays.inputs.parent / RECORD).read_text())
     assert arrays.labels is not None
     return {

@@ -7,6 +7,7 @@ from typing import Any
 from autosinian.errors import InputError
 from autosinian.evaluate.quiet import working
 from autosinian.mlperf.networks import float_network
+from autosinian.mlperf.places import arrays_folder, models_folder, writing_below
 from autosinian.mlperf.samples import calibration_samples
 from autosinian.mlperf.source import Source
 
@@ -76,10 +77,11 @@ def calibrate(
             "`--percentile` must be above 0 and at most 100, and is for `--algorithm percentile`, "
             f"but got {percentile} with {algorithm}"
         )
-    arrays = calibration_samples(
-        source, build / "preprocessed_data", data=data, cal_map=cal_map, limit=limit
-    )
-    model = float_network(source, build / "models")
+    with writing_below(build):
+        arrays = calibration_samples(
+            source, arrays_folder(build), data=data, cal_map=cal_map, limit=limit
+        )
+        model = float_network(source, models_folder(build))
     with working():
         ranges = collect_ranges(
             model, arrays.open_inputs(), method, percentile=percentile or PERCENTILE

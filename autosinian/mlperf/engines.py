@@ -88,6 +88,7 @@ def engine_file(
     path = (folder / f"{prefix}{key[:16]}.engine").absolute()
     if path.exists() and not force:
         return Built(path, "known")
+    folder.mkdir(parents=True, exist_ok=True)
     tell(f"building the engine `{path.name}`")
     job = BuildJob(
         engine={"engine": engine.name, "batch_size": built.batch_size}

@@ -7,7 +7,6 @@ the config file, `fast`, then the fields by name.
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from autosinian.content import write_json
 from autosinian.data.arrays import Arrays
@@ -15,16 +14,18 @@ from autosinian.errors import AutosinianError, InputError, TrialFailure
 from autosinian.evaluate.quiet import alone, working
 from autosinian.measure.measurement import Job, Measurement
 from autosinian.mlperf.engines import BuildLimits, Built, engine_file
-from autosinian.mlperf.figures import Summary, read_summary
+from autosinian.mlperf.figures import read_summary
 from autosinian.mlperf.networks import network
+from autosinian.mlperf.places import arrays_folder, models_folder, writing_below
 from autosinian.mlperf.request import Request, Serving, Tell, settle
+from autosinian.mlperf.run_report import PEAK, Report
 from autosinian.mlperf.samples import same_as_exported, validation_samples
 from autosinian.mlperf.source import Source
 
-PEAK = "FindPeakPerformance"
 TEST_MODES = ("SubmissionRun", "PerformanceOnly", "AccuracyOnly", PEAK)
 FAST_MS = 60_000
 _MOMENT_MS = 2000
+_BUILD_BYTES = 16 << 30
 RESULT = "result.json"
 _OVERRIDE = "performance_sample_count_override"
 
@@ -50,83 +51,6 @@ class RunRequest:
     memory_limit_bytes: int | None = None
 
 
-@dataclass(frozen=True)
-class Report:
-    """What one run gave. `measurement` has the figures, `summary` LoadGen's own digits."""
-
-    source: Source
-    serving: Serving
-    mode: str
-    engine: Built
-    measurement: Measurement
-    summary: Summary
-    logs: Path
-    samples: int
-    as_exported: bool
-
-    @property
-    def good(self) -> int | None:
-        """How many samples were labelled right."""
-        accuracy = self.measurement.accuracy
-        return None if accuracy is None else round(accuracy * self.measurement.samples)
-
-    def lines(self) -> list[str]:
-        """For people: the run, LoadGen's figures in its digits, the accuracy, the logs."""
-        serving, summary = self.serving, self.summary
-        lines = [
-            f"{self.source.benchmark} {serving.scenario} {self.mode} on {serving.name}, "
-            f"{serving.precision}, batch size {serving.config.batch_size}"
-        ]
-        figures = (summary.figure, summary.early_stopping)
-        lines += [f"{figure.name}: {figure.text}" for figure in figures if figure is not None]
-        if self.mode == PEAK and self.measurement.target_qps is not None:
-            lines.append(
-                f"highest rate that held: {self.measurement.target_qps} queries/s, in "
-                f"{self.measurement.probes} runs"
-            )
-        if summary.result:
-            lines.append(f"Result is: {summary.result}")
-        if self.measurement.accuracy is not None:
-            # As accuracy-imagenet.py of the MLPerf reference implementation prints it.
-            lines.append(
-                f"accuracy={100 * self.measurement.accuracy:.3f}%, good={self.good}, "
-                f"total={self.measurement.samples}"
-            )
-        return [*lines, f"logs: {self.logs}"]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, JSON-ready; `text` holds LoadGen's digits."""
-        named = {"figure": self.summary.figure, "early_stopping": self.summary.early_stopping}
-        return {
-            "benchmark": self.source.benchmark,
-            "scenario": self.serving.scenario,
-            "mode": self.mode,
-            "system": self.serving.system,
-            "config_ver": self.serving.version,
-            "precision": self.serving.precision,
-            "engine": {
-                "engine": self.serving.config.engine,
-                "batch_size": self.serving.config.batch_size,
-                "options": dict(self.serving.config.options),
-            },
-            "engine_file": {"path": str(self.engine.path), "state": self.engine.state},
-            "valid": self.measurement.valid,
-            "invalid_reason": self.measurement.invalid_reason,
-            "result": self.summary.result,
-            **{
-                key: None if f is None else {"name": f.name, "text": f.text, "value": f.value}
-                for key, f in named.items()
-            },
-            "accuracy": self.measurement.accuracy,
-            "good": self.good,
-            "total": self.measurement.samples if self.good is not None else None,
-            "validation_samples": self.samples,
-            "samples_as_exported": self.as_exported,
-            "measurement": self.measurement.to_dict(),
-            "logs": str(self.logs),
-        }
-
-
 def run(source: Source, request: RunRequest, tell: Tell) -> list[Report]:
     """Run once for each config version asked for; logs lie in
     `<build>/logs/<time>/<system>/<benchmark>/<scenario>`.
@@ -134,6 +58,11 @@ def run(source: Source, request: RunRequest, tell: Tell) -> list[Report]:
     Raises `InputError` for what cannot be run as asked, `AutosinianError` where a worker failed.
     """
     _check(request)
+    with writing_below(request.serve.build):
+        return _run_all(source, request, tell)
+
+
+def _run_all(source: Source, request: RunRequest, tell: Tell) -> list[Report]:
     servings = settle(source, request.serve, tell)
     arrays = [_samples(source, request.serve, serving, tell) for serving in servings]
     engines = [build_for(source, request.serve, serving, tell) for serving in servings]
@@ -150,24 +79,22 @@ def run(source: Source, request: RunRequest, tell: Tell) -> list[Report]:
 
 def build_for(source: Source, request: Request, serving: Serving, tell: Tell) -> Built:
     """The engine file for a settled serving, from the cache below `<build>/engines`."""
-    model = network(source, serving.precision, request.calibrator_cache, request.build / "models")
-    return engine_file(
-        source,
-        model,
-        serving.precision,
-        serving.config,
-        serving.engine,
-        serving.workers,
-        request.build / "engines" / serving.system / source.benchmark,
-        BuildLimits(3600.0, max(16 << 30, source.memory_bytes)),
-        force=request.force_build,
-        tell=tell,
-    )
-
-
-def arrays_folder(build: Path) -> Path:
-    """Where preprocessed samples are kept."""
-    return build / "preprocessed_data"
+    with writing_below(request.build):
+        model = network(
+            source, serving.precision, request.calibrator_cache, models_folder(request.build)
+        )
+        return engine_file(
+            source,
+            model,
+            serving.precision,
+            serving.config,
+            serving.engine,
+            serving.workers,
+            request.build / "engines" / serving.system / source.benchmark,
+            BuildLimits(3600.0, max(_BUILD_BYTES, source.memory_bytes)),
+            force=request.force_build,
+            tell=tell,
+        )
 
 
 def _samples(source: Source, request: Request, serving: Serving, tell: Tell) -> Arrays:
@@ -180,6 +107,11 @@ def _samples(source: Source, request: Request, serving: Serving, tell: Tell) -> 
 
 
 def _check(request: RunRequest) -> None:
+    if request.time_limit_s <= 0 or (request.memory_limit_bytes or 1) <= 0:
+        raise InputError(
+            "`--time-limit` and `--memory-limit` must be above 0, but got "
+            f"{request.time_limit_s:g} s and {request.memory_limit_bytes} bytes"
+        )
     if request.mode not in TEST_MODES:
         raise InputError(
             f"`--test-mode` must be one of {', '.join(TEST_MODES)}, but got `{request.mode}`"
@@ -284,7 +216,7 @@ def _run(
         summary=read_summary(Path(measured.log_folder)),
         logs=folder,
         samples=arrays.samples,
-        as_exported=source.bundle is not None and same_as_exported(source, arrays),
+        as_exported=same_as_exported(source, arrays),
     )
     for line in report.summary.advice:
         tell(f"LoadGen: {line}")
@@ -328,8 +260,6 @@ def _new_folder(root: Path) -> Path:
             folder.mkdir(parents=True)
         except FileExistsError:
             time.sleep(0.2)
-        except OSError as error:
-            raise InputError(f"`{root}` must take the logs, but: {error.strerror}") from error
         else:
             return folder
 

@@ -43,6 +43,8 @@ def test_export_and_verify_as_typed(
     assert f"exported trial {bundle.result['trial']} of `tiny`" in told.out
     assert "SingleStream latency: p50 " in told.out
     assert "autosinian verify studies/tiny/best" in told.err
+    for scenario in ("Offline", "SingleStream"):
+        assert f"settings of this system: configs/resnet50/{scenario}/config.json" in told.err
     assert json.loads((folder / "result.json").read_text())["exported"]
     # A busy machine may contradict runs of a tenth of a second; everything else must hold.
     code = run("verify", "studies/tiny/best", "--rounds", "1", "--json")

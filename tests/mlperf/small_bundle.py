@@ -12,6 +12,7 @@ from autosinian.engine.processor import usable_cores
 from autosinian.export import bundle as files
 from autosinian.export.bundle import Bundle, open_bundle
 from autosinian.export.system_config import system_config
+from autosinian.export.validation import content_of
 from autosinian.measure.measurement import Measurement
 from autosinian.quantize.calibrate import collect_ranges
 from autosinian.quantize.export import export_onnx
@@ -84,6 +85,7 @@ def make_bundle(folder: Path, arrays: Path) -> Bundle:
                 "samples": VALIDATION,
                 "preprocessing": rule.rule(),
                 "key": validation.key,
+                **content_of(validation),
             },
             "device": engine.device(),
             "engine_versions": dict(engine.versions()),

@@ -99,6 +99,7 @@ def test_calibrate_build_and_preprocess(best: str, capsys: pytest.CaptureFixture
         (["run", "BEST", "--option", "streams"], "`--option` must be NAME=VALUE"),
         (["run", "BEST", "--option", "streams=many"], "streams must be an integer"),
         (["run", "BEST", "--user-conf-path", "absent"], "`absent` must be a file"),
+        (["run", "BEST", "--memory-limit", "-5"], "must be above 0"),
         (["run", "absent"], "there is no such folder"),
         (["build", "BEST", "--configs", "absent"], "must be a config.json that can be read"),
         (["calibrate", "BEST", "--cal-map", "map.txt"], "`--cal-map` needs the folder"),
@@ -127,3 +128,13 @@ def test_a_changed_bundle_is_not_run(
     (tmp_path / "changed" / "model.engine").write_bytes(b"another")
     assert main(["run", "changed"]) == 2
     assert "`model.engine` has changed since it was exported" in capsys.readouterr().err
+
+
+def test_a_place_that_takes_no_files_is_told(
+    best: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    for command in (["run", best], ["calibrate", best], ["build", best, "--batch-size", "2"]):
+        assert main([*command, "--build-dir", "file"]) == 2
+        told = capsys.readouterr().err
+        assert "`file" in told and told.splitlines()[-1].startswith("autosinian: ")

@@ -13,8 +13,9 @@ import pytest
 from autosinian.errors import InputError
 from autosinian.export.bundle import Bundle
 from autosinian.measure.logs import find_log, read_labels
-from autosinian.mlperf.harness import PEAK, Report, RunRequest, run
+from autosinian.mlperf.harness import RunRequest, run
 from autosinian.mlperf.request import Request
+from autosinian.mlperf.run_report import PEAK, Report
 from autosinian.mlperf.source import open_source
 
 SHORT: dict[str, Any] = {"min_duration_ms": 150, "min_query_count": 1}
