@@ -74,7 +74,8 @@ class Evaluator:
         Logs go to `runs/<run_name>`. Raises `TrialFailure` naming the stage that failed.
         """
         stages = _Stages(on_stage)
-        self._prepare()
+        # Workers that are left from a trial that needed fewer are enough for one that needs few.
+        self._prepare(build=True, accuracy=True, least=1)
         with stages.run("extract"):
             costs = self.networks.cost(candidate.subnet)
         metrics: dict[str, float] = {"macs": costs.macs, "parameters": costs.parameters}
@@ -151,7 +152,7 @@ class Evaluator:
                 job,
                 time_limit_s=self.spec.time_limit_s,
                 memory_limit_bytes=self._memory_limit,
-                started=self._prepare,
+                started=lambda: self._prepare(accuracy=True),
             )
         return path
 
@@ -253,8 +254,11 @@ class Evaluator:
             started=started,
         )
 
-    def _prepare(self) -> None:
-        """Start the next workers early where the engine's libraries are slow to import.
+    def _prepare(
+        self, *, build: bool = False, accuracy: bool = False, least: int | None = None
+    ) -> None:
+        """Start the next workers early where the engine's libraries are slow to import: those of
+        the performance runs, and of what else is still to come. See `Workers.prepare`.
 
         They hold off performance runs until they only wait. During such a run none is started.
         """
@@ -264,9 +268,9 @@ class Evaluator:
         if held is None:
             return
         runs = sum(_SERVER_RUNS if name == "Server" else 1 for name in self.scenarios)
-        count = max(1, min(runs, usable_cores() // _CORES_A_SPARE))
+        count = max(1, min(runs + build + accuracy, usable_cores() // _CORES_A_SPARE))
         try:
-            self.workers.prepare(modules, devices, count=count, held=held)
+            self.workers.prepare(modules, devices, count=count, least=least, held=held)
         finally:
             for handle in held:
                 os.close(handle)

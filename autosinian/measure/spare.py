@@ -40,11 +40,13 @@ class Spares:
         modules: Sequence[str],
         *,
         count: int = 1,
+        least: int | None = None,
         python: Sequence[str] | None = None,
         devices: Sequence[int] = (),
         held: Sequence[int] = (),
     ) -> None:
-        """Have `count` processes that import `modules` wait for jobs of these devices.
+        """Have `count` processes that import `modules` wait for jobs of these devices, where fewer
+        than `least` do; it is `count` if not given.
 
         Returns at once; others that wait are ended. `held` are file descriptors, of locks, which
         each process keeps open until it has imported everything; the caller closes its own.
@@ -54,7 +56,8 @@ class Spares:
             if other != kind or process.poll() is not None:
                 _end(process)
         self._waiting = [(k, p) for k, p in self._waiting if p.returncode is None]
-        while len(self._waiting) < count:
+        enough = len(self._waiting) >= (count if least is None else least)
+        while not enough and len(self._waiting) < count:
             self._waiting.append((kind, _start(kind, modules, held)))
 
     def take(

@@ -106,13 +106,16 @@ class Workers:
         devices: Sequence[int],
         *,
         count: int = 1,
+        least: int | None = None,
         held: Sequence[int] = (),
     ) -> None:
         """Start workers for the next jobs of `devices`, which import `modules` meanwhile.
 
         See `autosinian.measure.spare.Spares.prepare`. Not while a measurement runs.
         """
-        self._spares.prepare(modules, count=count, python=self.python, devices=devices, held=held)
+        self._spares.prepare(
+            modules, count=count, least=least, python=self.python, devices=devices, held=held
+        )
 
     def settle(self) -> None:
         """Return when the workers that were started early only wait for a job."""

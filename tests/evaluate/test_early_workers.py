@@ -45,7 +45,7 @@ def test_every_worker_of_a_trial_has_imported_before_its_job_came(bench: Workben
     assert found.measurements[0].worker_s < IMPORT_S + found.measurements[0].loadgen_s
 
 
-def test_known_settings_cost_one_worker(bench: Workbench) -> None:
+def test_known_settings_need_one_worker(bench: Workbench) -> None:
     first = replace(bench.space.baseline(), subnet=bench.network.smallest(16))
     bench.evaluator.evaluate(first, "one")
     before = imports(bench)
@@ -53,7 +53,8 @@ def test_known_settings_cost_one_worker(bench: Workbench) -> None:
     engine = EngineConfig.make(first.engine.engine, first.engine.batch_size, **options)
     found = bench.evaluator.evaluate(replace(first, engine=engine), "two")
     assert found.complete
-    assert imports(bench) == before + 1
+    # Where cores are many, those that a build and an accuracy run would take were started too.
+    assert before + 1 <= imports(bench) <= before + 3
 
 
 def test_a_trial_that_fails_leaves_a_worker_for_the_next(bench: Workbench) -> None:

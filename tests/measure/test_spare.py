@@ -80,6 +80,15 @@ def test_a_process_is_prepared_once_however_often_it_is_asked_for(
     assert len(importers(log)) == 1
 
 
+def test_what_waits_may_be_enough(workers: Workers, log: Path) -> None:
+    workers.prepare([], (), count=1)
+    workers.prepare(SLOW, (), count=3, least=1)
+    workers.settle()
+    assert importers(log) == []
+    workers.prepare(SLOW, (), count=3, least=2)
+    assert wait_until(lambda: len(importers(log)) == 2)
+
+
 def test_a_job_of_other_devices_starts_afresh(
     bench: Bench, workers: Workers, log: Path, tmp_path: Path
 ) -> None:
@@ -175,7 +184,8 @@ def test_it_can_be_waited_for_until_the_imports_are_done(
     assert time.monotonic() - start > IMPORT_S
     workers.settle()
     assert workers.run(slow_job(bench, tmp_path / "run"), **LIMITS).accuracy == 1.0
-    os.kill(importers(log)[1], signal.SIGKILL)
+    (left,) = filter(is_running, importers(log))
+    os.kill(left, signal.SIGKILL)
     workers.settle()
 
 
