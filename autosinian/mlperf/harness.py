@@ -12,19 +12,20 @@ from autosinian.content import write_json
 from autosinian.data.arrays import Arrays
 from autosinian.errors import AutosinianError, InputError, TrialFailure
 from autosinian.evaluate.quiet import alone, working
-from autosinian.measure.measurement import Job, Measurement
+from autosinian.export.runs import Limits
+from autosinian.measure.measurement import Job
 from autosinian.mlperf.engines import BuildLimits, Built, engine_file
 from autosinian.mlperf.figures import read_summary
 from autosinian.mlperf.networks import network
 from autosinian.mlperf.places import arrays_folder, models_folder, writing_below
 from autosinian.mlperf.request import Request, Serving, Tell, settle
+from autosinian.mlperf.run_measure import EXPECTED, measure
 from autosinian.mlperf.run_report import PEAK, Report
 from autosinian.mlperf.samples import same_as_exported, validation_samples
 from autosinian.mlperf.source import Source
 
 TEST_MODES = ("SubmissionRun", "PerformanceOnly", "AccuracyOnly", PEAK)
 FAST_MS = 60_000
-_MOMENT_MS = 2000
 _BUILD_BYTES = 16 << 30
 RESULT = "result.json"
 _OVERRIDE = "performance_sample_count_override"
@@ -196,10 +197,12 @@ def _run(
     folder = root / serving.name / source.benchmark / serving.scenario
     job = replace(job, output_folder=str(folder.absolute()))
     held = working if request.mode == "AccuracyOnly" else alone
+    by_name = EXPECTED in request.settings or request.user_conf is not None
     tell(f"{serving.scenario} {request.mode} on {serving.name}, logs in `{folder}`")
     try:
         with held(serving.workers.devices):
-            measured = _measure(job, request, serving, _memory(source, request, serving), tell)
+            limits = Limits(request.time_limit_s, _memory(source, request, serving))
+            measured = measure(job, serving, request.mode, limits, tell, adjust=not by_name)
     except TrialFailure as failure:
         raise AutosinianError(
             f"the {serving.scenario} run must end, but {failure.reason}; the worker's own words "
@@ -222,27 +225,6 @@ def _run(
         tell(f"LoadGen: {line}")
     write_json(folder / RESULT, report.to_dict())
     return report
-
-
-def _measure(
-    job: Job, request: RunRequest, serving: Serving, memory: int, tell: Tell
-) -> Measurement:
-    workers, seconds = serving.workers, request.time_limit_s
-    if request.mode != PEAK:
-        return workers.run(job, time_limit_s=seconds, memory_limit_bytes=memory)
-    tell("measuring the engine's own rate, which no Server rate exceeds")
-    moment = min(_MOMENT_MS, int(job.settings.get("min_duration_ms", _MOMENT_MS)))
-    loop = replace(job, mode="RawLoop", scenario="Offline", settings={"min_duration_ms": moment})
-    offline = workers.run(loop, time_limit_s=seconds, memory_limit_bytes=memory)
-    assert offline.samples_per_second is not None
-    start = job.settings.get("server_target_qps")
-    return workers.find_server_qps(
-        job,
-        offline.samples_per_second,
-        None if start is None else float(start),
-        time_limit_s=seconds,
-        memory_limit_bytes=memory,
-    )
 
 
 def _memory(source: Source, request: RunRequest, serving: Serving) -> int:

@@ -13,6 +13,8 @@ import pytest
 from autosinian.errors import InputError
 from autosinian.export.bundle import Bundle
 from autosinian.measure.logs import find_log, read_labels
+from autosinian.mlperf.config_file import config_path, read_config
+from autosinian.mlperf.config_merge import write_configs
 from autosinian.mlperf.harness import RunRequest, run
 from autosinian.mlperf.request import Request
 from autosinian.mlperf.run_report import PEAK, Report
@@ -119,6 +121,23 @@ def test_the_highest_server_rate_is_found(small_bundle: Bundle, build: Path) -> 
     assert report.measurement.target_qps is not None
     assert any(line.startswith("highest rate that held: ") for line in report.lines())
     assert (report.logs / "probe_1").is_dir()
+
+
+def test_a_config_files_low_expectation_makes_no_run_invalid(
+    small_bundle: Bundle, build: Path, tmp_path: Path
+) -> None:
+    write_configs(small_bundle, tmp_path)
+    path = config_path(tmp_path, "resnet50", "Offline")
+    content = json.loads(path.read_text())
+    (system,) = read_config(path).systems
+    content[system]["gpu_offline_expected_qps"] = 1
+    path.write_text(json.dumps(content))
+    told: list[str] = []
+    report = one(small_bundle, request(build, configs=tmp_path), told)
+    assert report.measurement.valid
+    assert any("1 samples/s are expected, but the engine does" in line for line in told)
+    named = request(build, configs=tmp_path, settings={"offline_expected_qps": 1.0})
+    assert not one(small_bundle, named).measurement.valid
 
 
 def test_an_invalid_run_is_told(small_bundle: Bundle, build: Path) -> None:
