@@ -26,6 +26,7 @@ exit codes: 0 every audit is passed, 1 one is not, 2 bad input
 examples:
   autosinian audit studies/fashion_mnist/best                  TEST01 and TEST04, each scenario
   autosinian audit bundles/cifar10 --scenario Offline --duration 10
+  autosinian audit bundles/cifar10 --logs build/logs           compared with runs that are there
   autosinian audit bundles/cifar10 --audit-config inference/compliance/TEST04/audit.config
 """
 
@@ -60,6 +61,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="NAME",
         default=[],
         help="a scenario; may be repeated (default: those the bundle was measured in)",
+    )
+    parser.add_argument(
+        "--logs",
+        type=Path,
+        metavar="DIR",
+        help="runs to compare with, as build/logs; those that it lacks are made",
     )
     parser.add_argument(
         "--out",
@@ -97,6 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     from autosinian.mlperf.audit_config import read_audit_config
     from autosinian.mlperf.audit_runs import check_scenarios, open_served
     from autosinian.mlperf.rules import AUDITS, find_round
+    from autosinian.mlperf.submission_take import take_runs
 
     def tell(text: str) -> None:
         print(text, file=sys.stderr)
@@ -122,6 +130,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
         scenarios = check_scenarios(arguments.scenario, served.source)
         for scenario in scenarios:
+            if arguments.logs is not None:
+                take_runs(arguments.logs, scenario, out / scenario, served, tell, audits=())
             audits += run_audits(served, scenario, tests, out / scenario, tell, configs)
     if arguments.json:
         print(json.dumps({"folder": str(out), "audits": [a.to_dict() for a in audits]}))

@@ -20,6 +20,7 @@ from autosinian.measure.repeat import run_undisturbed
 from autosinian.measure.workers import WorkerChoice, Workers
 from autosinian.mlperf.engines import BuildLimits, engine_file
 from autosinian.mlperf.rules import MIN_DURATION_MS, Round
+from autosinian.mlperf.run_measure import memory_for
 from autosinian.mlperf.source import Source, open_source
 from autosinian.mlperf.submission_logs import ACCURACY, DETAIL, SUMMARY, RunLog, read_run
 
@@ -111,7 +112,7 @@ class Served:
 
         def run() -> Measurement:
             return self.workers.run(
-                job, time_limit_s=limit, memory_limit_bytes=self.source.memory_bytes
+                job, time_limit_s=limit, memory_limit_bytes=memory_for(self.source, job)
             )
 
         hold = alone if working_alone else working

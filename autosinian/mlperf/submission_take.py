@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from autosinian.content import file_sha256
@@ -12,12 +13,20 @@ from autosinian.mlperf.audit_runs import SERVED, Served, Tell
 from autosinian.mlperf.submission_logs import ACCURACY, DETAIL, SUMMARY, RunLog, find_runs
 
 
-def take_runs(logs: Path, scenario: str, runs: Path, served: Served, tell: Tell) -> None:
+def take_runs(
+    logs: Path,
+    scenario: str,
+    runs: Path,
+    served: Served,
+    tell: Tell,
+    *,
+    audits: Sequence[str] = rules.AUDITS,
+) -> None:
     """Copy a scenario's runs below `logs` to `runs`: VALID before others, those of the official
     length before shorter ones, then the newest.
 
-    A SubmissionRun is both a performance and an accuracy run; audits count where they lie as
-    `autosinian audit` leaves them. Raises `InputError` for runs of another engine file.
+    A SubmissionRun is both a performance and an accuracy run; those of `audits` count where they
+    lie as `autosinian audit` leaves them. Raises `InputError` for runs of another engine file.
     """
     if not logs.is_dir():
         raise InputError(f"`--logs` must be a folder of runs, but there is no `{logs}`")
@@ -33,7 +42,7 @@ def take_runs(logs: Path, scenario: str, runs: Path, served: Served, tell: Tell)
             _require_own(best, served)
             tell(f"{scenario}: {part} from `{best.folder}`")
             _copy_logs(best.folder, runs / part, answers=part == "accuracy")
-    for test in rules.AUDITS:
+    for test in audits:
         audited = [run for run in found if run.kind == test and _is_audits(run)]
         best = max(audited, key=_rank, default=None)
         if best is not None:

@@ -127,9 +127,15 @@ def test_a_file_of_ones_own_replaces_the_built_in(honest: Path, tmp_path: Path) 
     out = tmp_path / "a"
     arguments = ("--audit-config", str(mine), "--scenario", "SingleStream", "--out", str(out))
     audit(str(honest), *SHORT, *arguments)
-    values = logs(out / "SingleStream" / "TEST04").values
-    assert values["effective_performance_issue_same_index"] == 5
-    assert not (out / "SingleStream" / "TEST01").exists()
+    folder = out / "SingleStream"
+    assert logs(folder / "TEST04").values["effective_performance_issue_same_index"] == 5
+    assert not (folder / "TEST01").exists()
+    # Another audit is compared with the run that is there.
+    again = ("--logs", str(out), "--test", "TEST04", "--scenario", "SingleStream")
+    audit(str(honest), *SHORT, *again, "--out", str(tmp_path / "b"))
+    known = tmp_path / "b" / "SingleStream"
+    assert logs(known).values == logs(folder).values
+    assert logs(known / "TEST04").values["effective_performance_issue_same_index"] == 3
 
 
 def test_bad_input_is_told_before_anything_is_written(
@@ -146,6 +152,7 @@ def test_bad_input_is_told_before_anything_is_written(
         (("--scenario", "Server"), "must have been measured in Server"),
         (("--duration", "0"), "must be above 0 and below 600 s"),
         (("--out", "full"), "`full` must not exist yet"),
+        (("--logs", "nowhere"), "there is no `nowhere`"),
     ):
         with pytest.raises(InputError, match=said):
             audit(str(honest), *SHORT, *arguments)
