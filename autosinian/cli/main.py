@@ -31,6 +31,7 @@ Find the fastest neural network that is accurate enough for this machine.
   autosinian dashboard fashion_mnist                   look inside while it runs
   autosinian export-best fashion_mnist                 re-measure the best, write a bundle
   autosinian verify studies/fashion_mnist/best         measure again from the bundle alone
+  autosinian run studies/fashion_mnist/best --fast     run it as an MLPerf submitter does
 """
 
 

@@ -66,7 +66,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--memory-limit",
         type=int,
         metavar="MIB",
-        help="memory at which a worker is ended (default: as exported, at least 4096)",
+        help="memory at which a worker is ended (default: as exported, at least 4096, and what the "
+        "queries of the run take)",
     )
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     for prefix, table in (("lgts", TEST_FIELDS), ("lgls", LOG_FIELDS)):

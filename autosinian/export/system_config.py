@@ -61,9 +61,10 @@ def system_config(
         system["server_target_qps"] = server.target_qps or server.samples_per_second
     single = runs.get("SingleStream")
     if single is not None and single.latency_ns:
-        # The middle and not the tail: it is what the number of queries follows from.
+        # The middle and not the tail: the number of queries follows from it, and LoadGen itself
+        # makes twice as many.
         usual = single.latency_ns.get("50.00", next(iter(single.latency_ns.values())))
-        system["gpu_single_stream_expected_latency_ns"] = round(usual / HEADROOM)
+        system["gpu_single_stream_expected_latency_ns"] = round(usual)
     serving = dict(candidate.serving)
     system |= {name: serving[name] for name in _SERVING if name in serving}
     for name in ("deque_timeout_us", "use_deque_limit", "use_graphs", "gpu_copy_streams"):

@@ -19,7 +19,7 @@ from autosinian.mlperf.figures import read_summary
 from autosinian.mlperf.networks import network
 from autosinian.mlperf.places import arrays_folder, models_folder, writing_below
 from autosinian.mlperf.request import Request, Serving, Tell, settle
-from autosinian.mlperf.run_measure import EXPECTED, measure
+from autosinian.mlperf.run_measure import EXPECTED, measure, memory_for
 from autosinian.mlperf.run_report import PEAK, Report
 from autosinian.mlperf.samples import same_as_exported, validation_samples
 from autosinian.mlperf.source import Source
@@ -36,8 +36,8 @@ class RunRequest:
     """One run. `fast` is a minute, in Offline from one query of any length on.
 
     `settings` and `log_settings` are LoadGen's fields by name, `audit_conf` the audit.config that
-    LoadGen reads. `time_limit_s` and `memory_limit_bytes` (None: as exported, at least 4 GiB) hold
-    for a worker.
+    LoadGen reads. `time_limit_s` and `memory_limit_bytes` hold for a worker; None is what the
+    export allowed, at least 4 GiB, and what the queries of the run take.
     """
 
     serve: Request
@@ -201,7 +201,8 @@ def _run(
     tell(f"{serving.scenario} {request.mode} on {serving.name}, logs in `{folder}`")
     try:
         with held(serving.workers.devices):
-            limits = Limits(request.time_limit_s, _memory(source, request, serving))
+            memory = request.memory_limit_bytes or memory_for(source, job)
+            limits = Limits(request.time_limit_s, memory)
             measured = measure(job, serving, request.mode, limits, tell, adjust=not by_name)
     except TrialFailure as failure:
         raise AutosinianError(
@@ -225,13 +226,6 @@ def _run(
         tell(f"LoadGen: {line}")
     write_json(folder / RESULT, report.to_dict())
     return report
-
-
-def _memory(source: Source, request: RunRequest, serving: Serving) -> int:
-    if request.memory_limit_bytes is not None:
-        return request.memory_limit_bytes
-    # Libraries of GPUs take some GiB before the first image.
-    return source.memory_bytes * (4 if serving.workers.devices else 1)
 
 
 def _new_folder(root: Path) -> Path:

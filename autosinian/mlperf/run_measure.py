@@ -6,12 +6,41 @@ from autosinian.export.runs import Limits
 from autosinian.measure.measurement import Job, Measurement
 from autosinian.mlperf.request import Serving, Tell
 from autosinian.mlperf.run_report import PEAK
+from autosinian.mlperf.source import Source
 
 EXPECTED = "offline_expected_qps"
 _TOO_SHORT = "Increase expected QPS"
 # Beside LoadGen's own tenth: machines vary from minute to minute.
 _ABOVE = 1.2
 _MOMENT_MS = 2000
+# What LoadGen and the worker keep of a sample of Offline's one query, and of another query.
+_SAMPLE_BYTES, _QUERY_BYTES = 200, 500
+_OFFICIAL_MS = 600_000
+_LATENCIES = {
+    "SingleStream": ("single_stream_expected_latency_ns", "50.00"),
+    "MultiStream": ("multi_stream_expected_latency_ns", "50.00"),
+}
+_STREAM_SLACK = 2.0
+
+
+def memory_for(source: Source, job: Job) -> int:
+    """Bytes that a worker may take for `job`: as the export's, and what its queries take.
+
+    LoadGen makes all queries of a run beforehand, for the streams twice as many as it expects.
+    """
+    # Libraries of GPUs take some GiB before the first image.
+    base = source.memory_bytes * (4 if job.devices else 1)
+    known = source.measured.get(job.scenario, {})
+    seconds = float(job.settings.get("min_duration_ms", _OFFICIAL_MS)) / 1000
+    if job.scenario in _LATENCIES:
+        name, percentile = _LATENCIES[job.scenario]
+        latency_ns = job.settings.get(name) or known.get("latency_ns", {}).get(percentile)
+        queries = _STREAM_SLACK * seconds * 1e9 / float(latency_ns) if latency_ns else 0.0
+        return base + round(queries * _QUERY_BYTES)
+    field = EXPECTED if job.scenario == "Offline" else "server_target_qps"
+    rate = max(job.settings.get(field, 0), known.get("samples_per_second") or 0)
+    each = _SAMPLE_BYTES if job.scenario == "Offline" else _QUERY_BYTES
+    return base + round(_ABOVE * float(rate) * seconds * each)
 
 
 def measure(

@@ -56,7 +56,7 @@ def same_as_exported(source: Source, arrays: Arrays) -> bool:
     """Whether the samples are those that the bundle's accuracy was measured on, by content."""
     if source.bundle is None:
         return False
-    if source.data["key"] == arrays.key:
+    if source.data.get("key") == arrays.key:
         return True
     # A copied data set has other dates, and so another key.
     return all(source.data.get(name) == digest for name, digest in content_of(arrays).items())

@@ -1,5 +1,6 @@
 """New calibration and validation sets by replacing maps and images."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from PIL import Image
 
 from autosinian.errors import InputError
-from autosinian.export.bundle import CALIBRATOR_CACHE, Bundle
+from autosinian.export.bundle import CALIBRATOR_CACHE, INIT, NET_CONFIG, NETWORK, Bundle, seal
 from autosinian.mlperf.calibration import algorithm_named, calibrate
 from autosinian.mlperf.harness import build_for
 from autosinian.mlperf.preprocess import preprocess
@@ -142,3 +143,20 @@ def test_a_calibrator_cache_of_another_network_is_refused(
     (serving,) = settle(source, asked, silent)
     with pytest.raises(InputError, match="must cover every quantized tensor"):
         build_for(source, asked, serving, silent)
+
+
+def test_a_fixed_network_is_calibrated_from_its_own_file(
+    small_bundle: Bundle, build: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "fixed"
+    shutil.copytree(small_bundle.folder, folder)
+    for name in (NET_CONFIG, INIT):
+        (folder / name).unlink()
+    shutil.copyfile(small_bundle.folder.parent / "float.onnx", folder / NETWORK)
+    seal(folder, small_bundle.result)
+    source = open_source(folder)
+    file = tmp_path / "calibrator.cache"
+    assert calibrate(source, file, build, limit=4).tensors > 10
+    asked = Request("Offline", build=build, calibrator_cache=file)
+    (serving,) = settle(source, asked, silent)
+    assert build_for(source, asked, serving, silent).state == "built"
