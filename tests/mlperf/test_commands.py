@@ -11,6 +11,7 @@ import pytest
 from autosinian.cli.main import main
 from autosinian.export.bundle import Bundle
 
+PUBLISHED = Path(__file__).parents[2] / "../shared/data/alibaba/v1.0/config_Offline.json"
 QUICK = ("--lgts-min_duration_ms", "120", "--lgts_min_query_count", "1", "--test-mode")
 
 
@@ -75,6 +76,24 @@ def test_a_log_setting_and_a_user_conf_reach_loadgen(best: str, tmp_path: Path) 
     assert main(["run", best, *user, "--test-mode", "PerformanceOnly"]) == 0
     (detail,) = (tmp_path / "build").rglob("mine_detail.txt")
     assert '"key": "effective_min_duration_ms", "value": 90' in detail.read_text()
+
+
+@pytest.mark.shared_data
+@pytest.mark.skipif(not PUBLISHED.is_file(), reason="the published files are not here")
+def test_a_published_config_file_serves_a_named_system(
+    best: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "configs" / "resnet50" / "Offline"
+    place.mkdir(parents=True)
+    shutil.copyfile(PUBLISHED, place / "config.json")
+    named = ("--system", "T4x1", "--batch-size", "8", "--config-ver", "default,high_accuracy")
+    quick = ("--lgts-min_duration_ms", "1", "--lgts-offline_expected_qps", "900000")
+    assert main(["run", best, *named, *quick, "--test-mode", "PerformanceOnly"]) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("resnet50 Offline PerformanceOnly on T4x1, int8, batch size 8\n")
+    assert "note: `T4x1` has no config_ver `high_accuracy`" in told.err
+    for key in ("gpu_copy_streams", "input_dtype", "input_format", "tensor_path", "map_path"):
+        assert told.err.count(f"note: `{key}` does nothing: ") == 1
 
 
 def test_calibrate_build_and_preprocess(best: str, capsys: pytest.CaptureFixture[str]) -> None:
