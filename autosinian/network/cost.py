@@ -2,9 +2,9 @@
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto
 
-from autosinian.errors import InputError
 from autosinian.quantize.simplify import attributes
 from autosinian.supernet.cost import Cost
 
@@ -12,22 +12,11 @@ from autosinian.supernet.cost import Cost
 def graph_cost(model: onnx.ModelProto) -> Cost:
     """Multiply-adds of one image's Conv, ConvTranspose, Gemm and MatMul, and float constants.
 
-    Raises `InputError` where shape inference finds no size of such a layer.
+    `model` is a prepared one: `images`, `N x 3 x r x r`, with a free N.
     """
     graph = model.graph
     shapes = _shapes(model)
-    macs = 0
-    for node in graph.node:
-        count = _LAYERS.get(node.op_type)
-        if count is None:
-            continue
-        try:
-            macs += count(node, shapes)
-        except (KeyError, IndexError) as error:
-            raise InputError(
-                f"the sizes of {node.op_type} `{node.name}` must follow from the network's input, "
-                "but shape inference does not find them; export it without dynamic shapes"
-            ) from error
+    macs = sum(_LAYERS[n.op_type](n, shapes) for n in graph.node if n.op_type in _LAYERS)
     parameters = sum(
         int(np.prod(item.dims)) for item in graph.initializer if item.data_type == TensorProto.FLOAT
     )
@@ -64,16 +53,25 @@ _LAYERS = {
 
 
 def _shapes(model: onnx.ModelProto) -> Shapes:
-    """Every known shape for one image; tensors with an unknown size are left out."""
+    """The shapes that layers have for one image, by running it: inference may not find them."""
     single = onnx.ModelProto()
     single.CopyFrom(model)
-    single.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
-    del single.graph.value_info[:]
-    single.graph.output[0].type.tensor_type.ClearField("shape")
-    graph = onnx.shape_inference.infer_shapes(single, data_prop=True).graph
-    shapes: Shapes = {item.name: tuple(item.dims) for item in graph.initializer}
-    for info in (*graph.input, *graph.value_info, *graph.output):
-        dims = info.type.tensor_type.shape.dim
-        if dims and all(d.HasField("dim_value") for d in dims):
-            shapes[info.name] = tuple(d.dim_value for d in dims)
-    return shapes
+    constants = {item.name: tuple(item.dims) for item in model.graph.initializer}
+    layers = [node for node in model.graph.node if node.op_type in _LAYERS]
+    names = dict.fromkeys(name for node in layers for name in (*node.input[:2], node.output[0]))
+    given = model.graph.input[0]
+    tapped = [name for name in names if name not in constants and name != given.name]
+    del single.graph.output[:]
+    single.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in tapped)
+    image = (1, *(size.dim_value for size in given.type.tensor_type.shape.dim[1:]))
+    if not tapped:
+        return {**constants, given.name: image}
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        single.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    results = session.run(tapped, {given.name: np.zeros(image, np.float32)})
+    found = {name: tuple(value.shape) for name, value in zip(tapped, results, strict=True)}
+    return {**constants, given.name: image, **found}

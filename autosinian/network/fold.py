@@ -1,37 +1,18 @@
-"""A user's graph in the form of our exports: opset 17, constants folded, batch norm gone."""
+"""A user's graph in the form of our exports: constants folded, batch norm gone, nodes named."""
 
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnx.inliner
 import onnxruntime
-from onnx import numpy_helper, version_converter
+from onnx import numpy_helper
 
 from autosinian.errors import InputError
-from autosinian.quantize.export import OPSET
 from autosinian.quantize.simplify import initializers, replace_nodes
 
 IR_VERSION = 8  # of opset 17, and the newest that TensorRT 8.6 was made for
 _OWN_DOMAIN = ""
-
-
-def to_opset(model: onnx.ModelProto, label: str) -> onnx.ModelProto:
-    """`model` in `OPSET`. Raises `InputError` where an operator has no equal there."""
-    if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
-    opset = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 0)
-    if opset == OPSET:
-        return model
-    try:
-        return version_converter.convert_version(model, OPSET)
-    except (RuntimeError, ValueError, IndexError) as error:
-        reason = str(error).strip().partition("\n")[0][:200]
-        raise InputError(
-            f"network {label} must be of ONNX opset {OPSET} or convert to it, but it is of "
-            f"{opset}: {reason}; export it with opset {OPSET}"
-        ) from error
 
 
 def fold(model: onnx.ModelProto, label: str) -> onnx.ModelProto:

@@ -14,10 +14,8 @@ CHANNELS = 3
 
 @dataclass(frozen=True)
 class Interface:
-    """Names of input and output, pixels a side, and the batch size where it is fixed."""
+    """Pixels a side, and the batch size where it is fixed."""
 
-    input: str
-    output: str
     resolution: int
     batch: int | None
 
@@ -62,27 +60,25 @@ def read_interface(model: onnx.ModelProto, resolution: int | None, label: str) -
             f"{resolution}; leave it out"
         )
     side = resolution if resolution is not None else known.pop()
-    return Interface(inputs[0].name, graph.output[0].name, side, sizes[0])
+    return Interface(side, sizes[0])
 
 
-def set_interface(model: onnx.ModelProto, found: Interface) -> None:
-    """Give the input its shape with a free batch axis, and both ends their names, in place."""
+def set_interface(
+    model: onnx.ModelProto, resolution: int, classes: int, *, batch: int | str = BATCH_AXIS
+) -> None:
+    """Give the one input and the one output these shapes and our names, in place."""
     graph = model.graph
-    _rename(graph, {found.input: INPUT_NAME, found.output: OUTPUT_NAME})
-    shape: list[int | str | None] = [BATCH_AXIS, CHANNELS, found.resolution, found.resolution]
-    del graph.input[:]
-    graph.input.append(onnx.helper.make_tensor_value_info(INPUT_NAME, TensorProto.FLOAT, shape))
-    del graph.output[:]
-    graph.output.append(onnx.helper.make_empty_tensor_value_info(OUTPUT_NAME))
-    graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT
+    weights = {item.name for item in graph.initializer}
+    (given,) = (item.name for item in graph.input if item.name not in weights)
+    _rename(graph, {given: INPUT_NAME, graph.output[0].name: OUTPUT_NAME})
+    images = [batch, CHANNELS, resolution, resolution]
+    for ends, name, shape in (
+        (graph.input, INPUT_NAME, images),
+        (graph.output, OUTPUT_NAME, [batch, classes]),
+    ):
+        del ends[:]
+        ends.append(onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
     del graph.value_info[:]
-
-
-def set_classes(model: onnx.ModelProto, classes: int) -> None:
-    """Write the output's shape, `N x classes`, in place."""
-    info = onnx.helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, [BATCH_AXIS, classes])
-    del model.graph.output[:]
-    model.graph.output.append(info)
 
 
 def free_reshapes(model: onnx.ModelProto, batch: int) -> None:
