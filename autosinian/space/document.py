@@ -69,6 +69,13 @@ class NetworkSpec(_Strict):
     resize: int | Literal["direct"] | None = None
     interpolation: Literal["bilinear", "bicubic", "lanczos"] = "bilinear"
 
+    @field_validator("resize", mode="before")
+    @classmethod
+    def _pixels_or_direct(cls, value: object) -> object:
+        if value is not None and value != "direct" and type(value) is not int:
+            raise ValueError(f"a whole number of pixels or 'direct' is needed, but got {value!r}")
+        return value
+
     @field_validator("mean", "std")
     @classmethod
     def _per_channel(cls, values: list[float] | None) -> list[float] | None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autosinian.data import MEASURING_ROLES, ROLES, MapFiles, open_dataset
+from autosinian.data import MEASURING_ROLES, ROLES, MapFiles, Role, open_dataset
 from autosinian.data.mapped import BATCH_NORM_SAMPLES, SEARCH_SAMPLES
 from autosinian.errors import InputError
 from tests.data.conftest import MakeImages, listed
@@ -49,6 +49,16 @@ def test_without_other_maps_a_fifth_of_val_is_searched_on_and_half_of_cal_recali
     dataset = open_dataset("imagenet", make_images(30, val=listed(0, 20), cal=listed(20, 30)))
     sizes = {role: len(dataset.samples(role)) for role in MEASURING_ROLES}
     assert sizes == {"batch_norm": 5, "calibration": 5, "search": 4, "validation": 16}
+
+
+def test_a_val_map_alone_gives_a_tenth_to_calibration(make_images: MakeImages) -> None:
+    dataset = open_dataset("imagenet", make_images(40, val=listed(0, 40)))
+    roles: tuple[Role, ...] = ("calibration", "search", "validation")
+    names = [set(dataset.samples(role).identities) for role in roles]
+    assert [len(found) for found in names] == [4, 7, 29]
+    assert len(set.union(*names)) == 40
+    with pytest.raises(InputError, match="batch_norm must have at least one image"):
+        dataset.samples("batch_norm")
 
 
 def test_a_search_map_leaves_all_of_val_for_the_final_figure(make_images: MakeImages) -> None:

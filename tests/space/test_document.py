@@ -17,6 +17,14 @@ data: {name: fashion_mnist}
 engine: openvino
 objectives: [accuracy, samples_per_second]
 """
+NETWORK = """\
+network:
+  mean: [1, 1, 1]
+  std: [2, 2, 2]
+  pixel_range: 255
+  resize: direct
+  source: small.onnx
+""" + BASE.partition("\n")[2]
 
 
 def refused(text: str) -> str:
@@ -25,6 +33,16 @@ def refused(text: str) -> str:
     message = str(caught.value)
     assert "\n" not in message
     return message
+
+
+def test_a_space_has_a_supernet_or_a_network() -> None:
+    document = parse_document(NETWORK, "space.yaml")
+    assert document.supernet is None
+    assert document.network is not None
+    message = "space.yaml: one of `supernet` and `network` must be given, but"
+    assert refused("supernet: small.pt\n" + NETWORK) == f"{message} both is"
+    assert refused(BASE.partition("\n")[2]) == f"{message} neither is"
+    assert "so remove it" in refused(NETWORK + "architecture: {depth: [2]}\n")
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -90,6 +108,12 @@ def test_a_batch_size_may_be_one_value_a_list_or_a_range() -> None:
         (BASE + "measurement:\n  time_limit_s: 0\n", 6, "greater than 0"),
         (BASE + "measurement:\n  memory_limit_mib: 1\n", 6, "64"),
         (BASE + "measurement:\n  search_samples: 0\n", 6, "1"),
+        (NETWORK.replace("2, 2, 2", "2, 2"), 3, "three numbers must be given"),
+        (NETWORK.replace("2, 2, 2", "2, 0, 2"), 1, "above 0"),
+        (NETWORK.replace("  std: [2, 2, 2]\n", ""), 1, "given together"),
+        (NETWORK.replace("pixel_range: 255", "pixel_range: 256"), 4, "1 or 255"),
+        (NETWORK.replace("resize: direct", "resize: other"), 5, "'direct'"),
+        (NETWORK.replace("resize", "resise"), 5, "did you mean `resize`?"),
         (BASE + "trials: 0\n", 5, "1"),
         (BASE + "trials: many\n", 5, "integer"),
         (BASE.replace("{name: fashion_mnist}", "{path: x}"), 2, "must be given"),
