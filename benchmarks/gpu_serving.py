@@ -217,7 +217,7 @@ Row = dict[str, Any]
 def sweep(bench: Bench, cases: Sequence[Case], seconds: float, samples: str) -> Iterator[Row]:
     """Raw loops of one network over batch sizes, streams and CUDA graphs."""
     for case in cases:
-        for streams, graphs in itertools.product((1, 2, 3), (False, True)):
+        for streams, graphs in itertools.product((1, 2), (False, True)):
             options: dict[str, Option] = {
                 "streams": streams,
                 "graphs": graphs,
@@ -281,7 +281,7 @@ def _server(
             continue
         settings = {**options, "streams": 2, "graphs": True}
         job = bench.job(case, "Server", "PerformanceOnly", seconds, **settings)
-        for timeout_us in (0, 2000):
+        for timeout_us in (0,):
             measured = find_server_qps(
                 replace(job, sut={"deque_timeout_us": timeout_us}),
                 1.1 * offline,
@@ -352,7 +352,7 @@ def measure(bench: Bench, cases: Sequence[Case], arguments: argparse.Namespace) 
                 bench.job(default, "Offline", "RawLoop", arguments.seconds, **plain),
                 bench.job(best["case"], "Offline", "RawLoop", arguments.seconds, **best["options"]),
             )
-            base, value, ratio = alternate(bench, *jobs, 5)
+            base, value, ratio = alternate(bench, *jobs, 3)
             yield {"case": default, "options": plain, "figure": "default raw", "value": base}
             yield {**best, "figure": "best over default raw", "value": value, "ratio": ratio}
         if arguments.scenarios:

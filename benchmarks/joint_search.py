@@ -98,7 +98,7 @@ def sequential(arms: Arms, space: dict[str, Any]) -> float:
         "mean": list(rule.mean),
         "std": list(rule.std),
         "interpolation": rule.interpolation,
-        **({} if rule.centre_crop else {"resize": "square"}),
+        **({} if rule.centre_crop else {"resize": "direct"}),
     }
     quantization = best.candidate.quantization
     served["quantization"] = {"precision": [quantization.precision]}

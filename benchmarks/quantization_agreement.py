@@ -23,7 +23,6 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-import openvino
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -89,6 +88,8 @@ def onnxruntime_labels(model: Path, inputs: NDArray[np.float32]) -> NDArray[np.i
 
 def openvino_labels(model: Path, inputs: NDArray[np.float32]) -> NDArray[np.int64]:
     """Labels by OpenVINO, `N`, in true fp32: its default on many processors is bf16."""
+    import openvino
+
     compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     parts = np.split(inputs, range(BATCH_SIZE, len(inputs), BATCH_SIZE))
     return np.concatenate([compiled({"images": part})[0].argmax(1) for part in parts])

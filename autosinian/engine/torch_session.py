@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import fx
 
 from autosinian.engine.device_session import DeviceSession, batch_sizes
+from autosinian.engine.processor import usable_cores
 from autosinian.engine.torch_gpu_lane import GpuLane
 from autosinian.engine.torch_graph import TorchNetwork, torch_network
 from autosinian.engine.torch_lane import Batches, CpuLane, Layout, Network, use_threads
@@ -20,6 +21,8 @@ from autosinian.errors import InputError, TrialFailure
 
 # A batch that waits beside each running one: its samples are copied meanwhile.
 _LANES_A_STREAM = 2
+
+_GATHERING_THREADS = 4
 
 # Samples that are converted at once, so that little memory is needed beside them.
 _CHUNK = 256
@@ -109,6 +112,9 @@ def _settle(options: Mapping[str, Any], streams: int) -> int:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     if "threads" not in options:
+        # On a GPU the processor only gathers samples: threads for all of 32 cores, beside a
+        # search that has as many, cost half of the samples/s.
+        use_threads(min(usable_cores(), _GATHERING_THREADS))
         return 1
     threads = max(1, int(options["threads"]) // streams)
     use_threads(threads)

@@ -1,4 +1,3 @@
-
 import pytest
 
 from autosinian.export.bundle import Bundle
