@@ -21,6 +21,7 @@ from autosinian.engine.engine_file import (
     write_engine_file,
 )
 from autosinian.engine.openvino_session import OpenVinoSession
+from autosinian.engine.options import complete_options
 from autosinian.engine.processor import processor_features, processor_name, usable_cores
 from autosinian.engine.protocol import Tunable
 from autosinian.errors import InputError, TrialFailure
@@ -90,7 +91,7 @@ class OpenVinoEngine:
 
     def build(self, model: Path, precision: str, config: EngineConfig, engine_file: Path) -> None:
         """Compile `model` for `config.batch_size` and write it to `engine_file`."""
-        options = self._checked(config)
+        options = complete_options(self, config)
         if precision not in self.precisions():
             known = ", ".join(self.precisions())
             raise InputError(
@@ -130,7 +131,7 @@ class OpenVinoEngine:
         """Load `engine_file` with the streams, threads and pinning of `config`."""
         header, sections = read_engine_file(engine_file)
         check_versions(engine_file, header, self.versions())
-        options = self._checked(config)
+        options = complete_options(self, config)
         complete = EngineConfig.make(config.engine, config.batch_size, **options)
         free = {tunable.name for tunable in self.tunables() if not tunable.rebuild}
         check_config(engine_file, header, complete, free)
@@ -151,23 +152,6 @@ class OpenVinoEngine:
             input_shape=header.input_shape,
             classes=header.classes,
         )
-
-    def _checked(self, config: EngineConfig) -> dict[str, Any]:
-        """Every option, defaults filled in; `InputError` for an unknown or impossible one."""
-        if config.engine != self.name or config.batch_size < 1:
-            raise InputError(
-                f"an {self.name} configuration with batch_size >= 1 is needed, got "
-                f"engine={config.engine!r}, batch_size={config.batch_size}"
-            )
-        tunables = {tunable.name: tunable for tunable in self.tunables()}
-        values = {name: tunable.default for name, tunable in tunables.items()}
-        for name, value in config.options:
-            if name not in tunables:
-                known = ", ".join(tunables)
-                raise InputError(f"option of engine openvino must be one of {known}, got {name!r}")
-            tunables[name].check(value)
-            values[name] = value
-        return values
 
 
 def _properties(precision: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from autosinian.engine.engine_file import (
 )
 from autosinian.engine.gpu import Gpu, require_gpu
 from autosinian.engine.network_input import NetworkInput
+from autosinian.engine.options import complete_options
 from autosinian.engine.protocol import Tunable
 from autosinian.engine.tensorrt_versions import installed
 from autosinian.engine.timing_cache import timing_cache_path
@@ -127,7 +128,7 @@ class TensorRtEngine:
         from autosinian.quantize.onnx_file import load_onnx
 
         library, gpu = installed(), self._gpu()
-        options = self._checked(config)
+        options = complete_options(self, config)
         if precision not in self.precisions():
             known = ", ".join(self.precisions())
             raise InputError(
@@ -174,7 +175,7 @@ class TensorRtEngine:
         """Load `engine_file` with the streams, samples and graphs of `config`."""
         header, sections = read_engine_file(engine_file)
         check_versions(engine_file, header, self.versions())
-        options = self._checked(config)
+        options = complete_options(self, config)
         complete = EngineConfig.make(config.engine, config.batch_size, **options)
         free = {tunable.name for tunable in self.tunables() if not tunable.rebuild}
         check_config(engine_file, header, complete, free)
@@ -200,20 +201,3 @@ class TensorRtEngine:
 
     def _gpu(self) -> Gpu:
         return require_gpu()[0]
-
-    def _checked(self, config: EngineConfig) -> dict[str, Any]:
-        """Every option, defaults filled in; `InputError` for an unknown or impossible one."""
-        if config.engine != self.name or config.batch_size < 1:
-            raise InputError(
-                f"an {self.name} configuration with batch_size >= 1 is needed, got "
-                f"engine={config.engine!r}, batch_size={config.batch_size}"
-            )
-        tunables = {tunable.name: tunable for tunable in self.tunables()}
-        values = {name: tunable.default for name, tunable in tunables.items()}
-        for name, value in config.options:
-            if name not in tunables:
-                known = ", ".join(tunables)
-                raise InputError(f"option of engine tensorrt must be one of {known}, got {name!r}")
-            tunables[name].check(value)
-            values[name] = value
-        return values

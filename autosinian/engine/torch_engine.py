@@ -22,6 +22,7 @@ from autosinian.engine.engine_file import (
     write_engine_file,
 )
 from autosinian.engine.gpu import VISIBLE, visible_gpus
+from autosinian.engine.options import complete_options
 from autosinian.engine.processor import processor_features, processor_name, usable_cores
 from autosinian.engine.protocol import Tunable
 from autosinian.errors import InputError
@@ -144,7 +145,7 @@ class TorchEngine:
 
     def build(self, model: Path, precision: str, config: EngineConfig, engine_file: Path) -> None:
         """Prove that `model` runs at `config.batch_size` and write it to `engine_file`."""
-        options = self._checked(config)
+        options = complete_options(self, config)
         if precision not in self.precisions():
             known = ", ".join(self.precisions())
             raise InputError(
@@ -174,7 +175,7 @@ class TorchEngine:
         """Load `engine_file` with every option of `config`."""
         header, sections = read_engine_file(engine_file)
         check_versions(engine_file, header, self.versions())
-        options = self._checked(config)
+        options = complete_options(self, config)
         complete = EngineConfig.make(config.engine, config.batch_size, **options)
         free = {tunable.name for tunable in self.tunables() if not tunable.rebuild}
         check_config(engine_file, header, complete, free)
@@ -202,23 +203,6 @@ class TorchEngine:
             if torch.cuda.is_available():
                 return _Gpu(torch.cuda.get_device_name(0), "", torch.cuda.is_bf16_supported())
         return None
-
-    def _checked(self, config: EngineConfig) -> dict[str, Any]:
-        """Every option, defaults filled in; `InputError` for an unknown or impossible one."""
-        if config.engine != self.name or config.batch_size < 1:
-            raise InputError(
-                f"a {self.name} configuration with batch_size >= 1 is needed, got "
-                f"engine={config.engine!r}, batch_size={config.batch_size}"
-            )
-        tunables = {tunable.name: tunable for tunable in self.tunables()}
-        values = {name: tunable.default for name, tunable in tunables.items()}
-        for name, value in config.options:
-            if name not in tunables:
-                known = ", ".join(tunables)
-                raise InputError(f"option of engine torch must be one of {known}, got {name!r}")
-            tunables[name].check(value)
-            values[name] = value
-        return values
 
 
 def _free(name: str, default: int, description: str, low: int, high: int) -> Tunable:

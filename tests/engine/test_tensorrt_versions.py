@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from autosinian.engine.options import complete_options
 from autosinian.engine.tensorrt import TensorRtEngine
 from autosinian.engine.tensorrt_versions import Library
 from autosinian.errors import InputError
@@ -81,4 +82,4 @@ def test_every_default_is_allowed_and_streams_samples_and_graphs_need_no_rebuild
 )
 def test_options_out_of_range_are_bad_input(name: str, value: int | str) -> None:
     with pytest.raises(InputError, match=name):
-        TensorRtEngine()._checked(EngineConfig.make("tensorrt", 1, **{name: value}))
+        complete_options(TensorRtEngine(), EngineConfig.make("tensorrt", 1, **{name: value}))
