@@ -170,7 +170,11 @@ def at_batch_1(bench: Workbench, candidate: Candidate) -> Candidate:
     found: list[tuple[float, Candidate]] = []
     options = dict(candidate.engine.options)
     for streams, graphs in itertools.product((1, 2, 4), (False, True)):
-        serving = options | {"streams": streams, "graphs": graphs}
+        if graphs and "graphs" not in options:
+            continue
+        serving = (
+            options | {"streams": streams} | ({"graphs": graphs} if "graphs" in options else {})
+        )
         engine = EngineConfig.make(candidate.engine.engine, 1, **serving)
         tried = replace(candidate, engine=engine)
         found.append((rate(bench, tried, "at-batch-1"), tried))

@@ -85,11 +85,15 @@ class Store:
         try:
             self._engine = sa.create_engine(url, connect_args=connect_arguments(url))
             use_write_ahead_log(self._engine)
-            try:
-                _metadata.create_all(self._engine)
-            except SQLAlchemyError:
-                # Another process may create a table between the check for it and its creation.
-                _metadata.create_all(self._engine)
+            for missing in reversed(range(len(_metadata.tables) + 1)):
+                # Another process may create a table between the check for it and its creation;
+                # so each attempt that fails for that leaves one less to create.
+                try:
+                    _metadata.create_all(self._engine)
+                    break
+                except SQLAlchemyError:
+                    if not missing:
+                        raise
         except (SQLAlchemyError, ImportError) as error:
             raise storage_error(url, error) from error
 

@@ -166,8 +166,14 @@ def test_an_invalid_run_is_told(small_bundle: Bundle, build: Path) -> None:
     ],
 )
 def test_what_cannot_be_run_is_refused_and_nothing_logged(
-    small_bundle: Bundle, build: Path, changes: dict[str, Any], message: str
+    small_bundle: Bundle,
+    build: Path,
+    changes: dict[str, Any],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # `configs` and the files named are looked for here
     before = sorted((build / "logs").iterdir()) if build.exists() else []
     with pytest.raises(InputError, match=message):
         one(small_bundle, request(build, **changes))
