@@ -169,7 +169,10 @@ def at_batch_1(bench: Workbench, candidate: Candidate) -> Candidate:
     """The candidate's network at batch 1 with the streams and graphs that are fastest there."""
     found: list[tuple[float, Candidate]] = []
     options = dict(candidate.engine.options)
+    most = next(t.high or 1 for t in bench.engine.tunables() if t.name == "streams")
     for streams, graphs in itertools.product((1, 2, 4), (False, True)):
+        if streams > most:
+            continue
         if graphs and "graphs" not in options:
             continue
         serving = (
