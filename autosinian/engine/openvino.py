@@ -15,13 +15,10 @@ from typing import Any
 from autosinian.content import file_sha256
 from autosinian.engine.engine_file import (
     EngineHeader,
-    check_config,
-    check_versions,
-    read_engine_file,
     write_engine_file,
 )
 from autosinian.engine.openvino_session import OpenVinoSession
-from autosinian.engine.options import complete_options
+from autosinian.engine.options import complete_options, read_for
 from autosinian.engine.processor import processor_features, processor_name, usable_cores
 from autosinian.engine.protocol import Tunable
 from autosinian.errors import InputError, TrialFailure
@@ -129,12 +126,7 @@ class OpenVinoEngine:
 
     def open(self, engine_file: Path, config: EngineConfig) -> OpenVinoSession:
         """Load `engine_file` with the streams, threads and pinning of `config`."""
-        header, sections = read_engine_file(engine_file)
-        check_versions(engine_file, header, self.versions())
-        options = complete_options(self, config)
-        complete = EngineConfig.make(config.engine, config.batch_size, **options)
-        free = {tunable.name for tunable in self.tunables() if not tunable.rebuild}
-        check_config(engine_file, header, complete, free)
+        header, sections, options = read_for(self, engine_file, config)
         properties = _properties(header.precision, options)
         try:
             networks = {

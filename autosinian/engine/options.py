@@ -1,7 +1,15 @@
 """An engine's configuration checked against the tunables that the engine declares."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
+from autosinian.engine.engine_file import (
+    EngineHeader,
+    check_config,
+    check_versions,
+    read_engine_file,
+)
 from autosinian.engine.protocol import Tunable
 from autosinian.errors import InputError
 from autosinian.space.candidate import EngineConfig
@@ -13,6 +21,7 @@ class Declares(Protocol):
     @property
     def name(self) -> str: ...
     def tunables(self) -> tuple[Tunable, ...]: ...
+    def versions(self) -> Mapping[str, str]: ...
 
 
 def complete_options(engine: Declares, config: EngineConfig) -> dict[str, Any]:
@@ -35,3 +44,20 @@ def complete_options(engine: Declares, config: EngineConfig) -> dict[str, Any]:
         tunables[name].check(value)
         values[name] = value
     return values
+
+
+def read_for(
+    engine: Declares, engine_file: Path, config: EngineConfig
+) -> tuple[EngineHeader, dict[str, bytes], dict[str, Any]]:
+    """Header, sections and complete options of an engine file that is to serve `config`.
+
+    Raises `InputError` where it was built with other versions, or for a configuration that
+    differs in more than what needs no rebuild.
+    """
+    header, sections = read_engine_file(engine_file)
+    check_versions(engine_file, header, engine.versions())
+    options = complete_options(engine, config)
+    complete = EngineConfig.make(config.engine, config.batch_size, **options)
+    free = {tunable.name for tunable in engine.tunables() if not tunable.rebuild}
+    check_config(engine_file, header, complete, free)
+    return header, sections, options

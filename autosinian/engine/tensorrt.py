@@ -9,14 +9,11 @@ from typing import Any
 from autosinian.content import file_sha256
 from autosinian.engine.engine_file import (
     EngineHeader,
-    check_config,
-    check_versions,
-    read_engine_file,
     write_engine_file,
 )
 from autosinian.engine.gpu import Gpu, require_gpu
 from autosinian.engine.network_input import NetworkInput
-from autosinian.engine.options import complete_options
+from autosinian.engine.options import complete_options, read_for
 from autosinian.engine.protocol import Tunable
 from autosinian.engine.tensorrt_versions import installed
 from autosinian.engine.timing_cache import timing_cache_path
@@ -173,12 +170,7 @@ class TensorRtEngine:
 
     def open(self, engine_file: Path, config: EngineConfig) -> Any:
         """Load `engine_file` with the streams, samples and graphs of `config`."""
-        header, sections = read_engine_file(engine_file)
-        check_versions(engine_file, header, self.versions())
-        options = complete_options(self, config)
-        complete = EngineConfig.make(config.engine, config.batch_size, **options)
-        free = {tunable.name for tunable in self.tunables() if not tunable.rebuild}
-        check_config(engine_file, header, complete, free)
+        header, sections, options = read_for(self, engine_file, config)
         try:
             from autosinian.engine.tensorrt_session import open_session
         except ImportError as error:

@@ -12,6 +12,9 @@ from autosinian.space.candidate import EngineConfig
 class Declaring:
     name: str = "small"
 
+    def versions(self) -> dict[str, str]:
+        return {"small": "1.0"}
+
     def tunables(self) -> tuple[Tunable, ...]:
         return (
             Tunable("streams", 1, "batches at once", 1, 4),

@@ -14,7 +14,7 @@ from autosinian.engine.tensorrt import TensorRtEngine
 from autosinian.engine.tensorrt_versions import installed
 from autosinian.errors import InputError, TrialFailure
 from autosinian.space.candidate import EngineConfig, Option
-from autosinian.testing.engine_conformance import EngineConformance
+from autosinian.testing.resident_conformance import ResidentConformance
 from tests.engine.gpu_models import (
     mobile_model,
     quantized,
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.gpu
 QUICK = ("optimization_level", 0)
 
 
-class _TensorRt(EngineConformance):
+class _TensorRt(ResidentConformance):
     @pytest.fixture(scope="class")
     def engine(self) -> Engine:
         return TensorRtEngine()

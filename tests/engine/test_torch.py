@@ -20,7 +20,7 @@ from autosinian.engine.torch_engine import TorchEngine
 from autosinian.engine.torch_graph import reference_logits
 from autosinian.errors import InputError, TrialFailure
 from autosinian.space.candidate import EngineConfig, Option
-from autosinian.testing.engine_conformance import EngineConformance
+from autosinian.testing.resident_conformance import ResidentConformance
 from tests.engine.gpu_models import mobile_model, quantized, residual_model, written
 from tests.engine.small_models import write_conv_model, write_unknown_operator_model
 
@@ -29,7 +29,7 @@ BOUNDS = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 5e-2}
 TWO = min(2, usable_cores())
 
 
-class _OnCpu(EngineConformance):
+class _OnCpu(ResidentConformance):
     @pytest.fixture(scope="class")
     def engine(self) -> Iterator[Engine]:
         with pytest.MonkeyPatch.context() as patch:
@@ -63,7 +63,7 @@ class TestBf16(_OnCpu):
     tolerance = 2e-2
 
 
-class _OnGpu(EngineConformance):
+class _OnGpu(ResidentConformance):
     pytestmark = pytest.mark.gpu
 
     @pytest.fixture(scope="class")
