@@ -21,6 +21,7 @@ COMMANDS = (
     "dashboard",
     "preprocess",
     "train_supernet",
+    "compile_sut",
 )
 """Modules of this room; each has `add_parser` and imports nothing heavy until it runs."""
 

@@ -13,12 +13,14 @@ from collections.abc import Callable
 from itertools import repeat
 from typing import Protocol
 
-import mlperf_loadgen
 import numpy as np
 from numpy.typing import NDArray
 
 from autosinian.engine.protocol import OnDone
 from autosinian.measure.feed import Feed
+from autosinian.native.library import load
+
+mlperf_loadgen = load()
 
 Abort = Callable[[BaseException], None]
 _LABEL_BYTES = 8
@@ -229,3 +231,19 @@ class ServerSut:
                 self._abort(failure)
 
         return on_done
+
+
+class PythonSut:
+    """One of the above as LoadGen's binding takes it: `handle`."""
+
+    def __init__(self, sut: Sut) -> None:
+        self._sut = sut
+        self.handle = int(mlperf_loadgen.ConstructFastSUT(sut.issue, sut.flush))
+
+    def refresh(self) -> None:
+        """Samples were loaded; nothing is kept of them here."""
+
+    def close(self) -> None:
+        """Let what has arrived complete, then stop."""
+        self._sut.close()
+        mlperf_loadgen.DestroyFastSUT(self.handle)
