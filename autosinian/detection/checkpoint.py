@@ -110,7 +110,11 @@ def _filled(path: Path, config: SsdConfig, state: dict[str, Tensor]) -> SsdResNe
     missing = [n for n in expected if n not in state and not n.endswith("num_batches_tracked")]
     unknown = [n for n in state if n not in expected]
     wrong = [n for n in expected if n in state and state[n].shape != expected[n].shape]
-    for what, names in (("lacks", missing), ("has unknown", unknown), ("has another shape of", wrong)):
+    for what, names in (
+        ("lacks", missing),
+        ("has unknown", unknown),
+        ("has another shape of", wrong),
+    ):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise InputError(f"detector {path} {what} `{names[0]}`{more}")

@@ -44,7 +44,8 @@ def detect(
     rule = rule or Suppression()
     corners = decode(offsets.float().transpose(1, 2), defaults.to(offsets.device)).clamp(0, 1)
     return [
-        _detect_one(boxes, image, rule) for boxes, image in zip(corners, scores.float(), strict=True)
+        _detect_one(boxes, image, rule)
+        for boxes, image in zip(corners, scores.float(), strict=True)
     ]
 
 

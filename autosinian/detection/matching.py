@@ -32,9 +32,7 @@ def match(boxes: Tensor, labels: Tensor, defaults: Tensor) -> tuple[Tensor, Tens
     forced = forced[:, :spare]
     owner = torch.where(forced >= 0, forced, owner)
     matched = (forced >= 0) | (best >= MATCH_OVERLAP)
-    targets = encode(
-        boxes.gather(1, owner.unsqueeze(-1).expand(-1, -1, 4)), defaults.unsqueeze(0)
-    )
+    targets = encode(boxes.gather(1, owner.unsqueeze(-1).expand(-1, -1, 4)), defaults.unsqueeze(0))
     classes = labels.gather(1, owner) * matched
     return targets, classes
 

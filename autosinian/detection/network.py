@@ -173,15 +173,14 @@ class SsdResNet34(nn.Module):
         for block in self.additional_blocks:
             features.append(block(features[-1]))
         # The published heads put coordinates (or classes) before the cell's boxes in their
-        # channels, so a feature map's boxes are numbered shape first, then row, then column.
-        boxes = [
-            head(feature).unflatten(1, (4, count)).flatten(2)
-            for head, feature, count in zip(self.loc, features, BOXES_PER_CELL, strict=True)
-        ]
-        scores = [
-            head(feature).unflatten(1, (self.config.classes, count)).flatten(2)
-            for head, feature, count in zip(self.conf, features, BOXES_PER_CELL, strict=True)
-        ]
+        # channels, so a feature map's boxes are numbered shape first, then row, then column. All
+        # sizes but the batch are constants, which gives one Reshape node each in ONNX.
+        boxes, scores = [], []
+        for feature, place, score, count, side in zip(
+            features, self.loc, self.conf, BOXES_PER_CELL, self.config.layout.grids, strict=True
+        ):
+            boxes.append(place(feature).reshape(-1, 4, count * side * side))
+            scores.append(score(feature).reshape(-1, self.config.classes, count * side * side))
         return self.concat_boxes(boxes), self.concat_scores(scores)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,13 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from autosinian.detection.annotations import AnnotatedImage, AnnotatedImages, FileTree, check_box, open_tree
+from autosinian.detection.annotations import (
+    AnnotatedImage,
+    AnnotatedImages,
+    FileTree,
+    check_box,
+    open_tree,
+)
 from autosinian.errors import InputError
 
 SPLITS = "ImageSets/Main"
@@ -15,9 +21,7 @@ IMAGES = "JPEGImages"
 Object = tuple[str, tuple[float, float, float, float]]
 
 
-def read_voc(
-    path: Path, split: str, class_names: tuple[str, ...] | None = None
-) -> AnnotatedImages:
+def read_voc(path: Path, split: str, class_names: tuple[str, ...] | None = None) -> AnnotatedImages:
     """One split of a VOC data set in a folder or a tar archive.
 
     The set is the first folder that holds `ImageSets/Main/<split>.txt`. Classes are `class_names`,

@@ -5,7 +5,7 @@ import argparse
 import importlib
 from typing import Any
 
-COMMANDS: tuple[str, ...] = ()
+COMMANDS = ("train", "evaluate")
 """Modules of this folder; each has `add_parser`."""
 
 
