@@ -4,7 +4,7 @@ import json
 import math
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class TrainingOptions:
     evaluations: int = 20
     box_weight: float = 1.0
     seed: int = 0
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 class Training:
@@ -80,6 +80,12 @@ class Training:
         self.averaged = SsdResNet34(config).to(device, memory_format=self.format)
         self.averaged.load_state_dict(self.network.state_dict())
         self.averaged.eval().requires_grad_(False)
+        state = self.network.state_dict()
+        averages = self.averaged.state_dict()
+        names = [name for name, tensor in state.items() if tensor.is_floating_point()]
+        # Both share memory with the networks, whose tensors are only ever changed in place.
+        self.currents = [state[name] for name in names]
+        self.averages = [averages[name] for name in names]
         self.optimizer = torch.optim.AdamW(
             _groups(self.network, options.weight_decay),
             lr=options.learning_rate,
@@ -181,11 +187,7 @@ class Training:
     @torch.no_grad()
     def _average(self) -> None:
         share = 1 - min(self.options.averaging, (1 + self.step) / (10 + self.step))
-        averaged, current = self.averaged.state_dict(), self.network.state_dict()
-        names = [name for name, tensor in averaged.items() if tensor.is_floating_point()]
-        torch._foreach_lerp_(
-            [averaged[name] for name in names], [current[name] for name in names], share
-        )
+        torch._foreach_lerp_(self.averages, self.currents, share)
 
     def _evaluate(
         self, inputs: list[np.ndarray[Any, Any]], box_loss: float, class_loss: float, done: float
