@@ -270,7 +270,9 @@ class Evaluator:
         runs = sum(_SERVER_RUNS if name == "Server" else 1 for name in self.scenarios)
         count = max(1, min(runs + build + accuracy, usable_cores() // _CORES_A_SPARE))
         try:
-            self.workers.prepare(modules, devices, count=count, least=least, held=held)
+            self.workers.prepare(
+                modules, devices, engine=self.engine.name, count=count, least=least, held=held
+            )
         finally:
             for handle in held:
                 os.close(handle)
