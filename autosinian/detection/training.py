@@ -13,15 +13,16 @@ import torch
 from torch import Tensor
 
 from autosinian.content import atomic_file, write_json
-from autosinian.detection.annotations import AnnotatedImages
+from autosinian.detection.annotations import AnnotatedImages, truth_of
 from autosinian.detection.augmentation import Augmentation, augment
-from autosinian.detection.average_precision import AveragePrecision, average_precision
+from autosinian.detection.average_precision import average_precision
 from autosinian.detection.checkpoint import Detector, save_detector
 from autosinian.detection.default_boxes import default_boxes
 from autosinian.detection.evaluate import detections_of
 from autosinian.detection.inputs import input_batches, square_pixels
 from autosinian.detection.matching import detection_loss, match
 from autosinian.detection.network import SsdConfig, SsdResNet34
+from autosinian.detection.precision import AveragePrecision
 from autosinian.errors import AutosinianError, InputError
 
 WEIGHTS = "detector.pt"
@@ -276,17 +277,12 @@ def _resident(
     Images without boxes are kept: all their default boxes are background, which hard negatives are
     not drawn from, so they teach batch norm alone. Crowds are left out.
     """
-    most = max(1, max(len(image.labels) for image in images.images))
-    boxes = np.zeros((len(images.images), most, 4), np.float32)
-    labels = np.zeros((len(images.images), most), np.int64)
     pixels = np.empty((len(images.images), 3, side, side), np.uint8)
-    for row, image in enumerate(images.images):
-        pixels[row] = square_pixels(images.pixels(image), side)
-        single = ~image.crowd
-        size = np.array([image.width, image.height, image.width, image.height])
-        count = int(single.sum())
-        boxes[row, :count] = image.boxes[single] / size
-        labels[row, :count] = image.labels[single]
+    for row, image in zip(pixels, images.images, strict=True):
+        row[...] = square_pixels(images.pixels(image), side)
+    truth = truth_of(images.images)
+    boxes = truth[..., :4].astype(np.float32)
+    labels = (truth[..., 4] * (truth[..., 5] == 0)).astype(np.int64)
     return (
         torch.from_numpy(pixels).to(device),
         torch.from_numpy(boxes).to(device),
