@@ -244,6 +244,7 @@ class Evaluator:
             settings=settings | self.spec.loadgen,
             sut={name: value for name, value in serving if not isinstance(value, str)},
             devices=self.workers.devices,
+            task=self.networks.task,
         )
 
     def _run(self, job: Job, started: Callable[[], None] = lambda: None) -> Measurement:
