@@ -19,8 +19,8 @@ class Job:
     submitted at once) and `warmup_s`. `RawLoop` runs the engine without LoadGen for
     `settings["min_duration_ms"]`. `task` is empty for classification; for detection it is
     `{"name": "detection", "image_size": n, "classes": n}`, `labels` then holds boxes (see
-    `autosinian.measure.answers`) and accuracy is COCO mAP. `devices` are the GPUs that serve it, by NVML's index; empty
-    for an engine on the processor.
+    `autosinian.measure.answers`) and accuracy is COCO mAP. `devices` are the GPUs that serve it,
+    by NVML's index; empty for an engine on the processor.
     """
 
     engine: dict[str, Any]

@@ -68,11 +68,10 @@ def open_detector_network(spec: NetworkSpec) -> DetectorNetwork:
     """
     detector = load_detector(Path(spec.source), image_size=spec.resolution)
     size = detector.network.config.image_size
-    given = {"mean", "std", "pixel_range", "resize", "interpolation"} & spec.model_fields_set
-    if given:
+    if spec != NetworkSpec(source=spec.source, resolution=spec.resolution):
         raise InputError(
-            f"`{sorted(given)[0]}` must be left out for detector `{spec.source}`: its images are "
-            "stretched and normalized as it was trained"
+            f"`mean`, `std`, `pixel_range`, `resize` and `interpolation` must be left out for "
+            f"detector `{spec.source}`: its images are stretched and normalized as in training"
         )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "detector.onnx"
