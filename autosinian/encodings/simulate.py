@@ -176,9 +176,7 @@ def _apply(layer: nn.Conv2d | nn.Linear, values: Tensor, weight: Tensor) -> Tens
     if isinstance(layer, nn.Linear):
         return functional.linear(values, weight)
     if layer.padding_mode != "zeros":
-        raise InputError(
-            f"convolutions must pad with zeros, but one pads with {layer.padding_mode}"
-        )
+        raise InputError(f"convolutions must pad with zeros, but one has `{layer.padding_mode}`")
     return functional.conv2d(
         values, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups
     )

@@ -10,9 +10,9 @@ from autosinian.equalize.graph import calls
 
 @dataclass(frozen=True)
 class BatchNorm:
-    """What a folded batch norm told about its output: per channel, mean `beta`, deviation `|gamma|`.
+    """What a folded batch norm tells of its output: for each channel mean and deviation.
 
-    Both are float64, `channels`, and belong to the values before the activation.
+    They are `beta` and `|gamma|`, float64, `channels`, of the values before the activation.
     """
 
     name: str

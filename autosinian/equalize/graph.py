@@ -83,7 +83,7 @@ def trace(module: nn.Module) -> fx.GraphModule:
     network = copy.deepcopy(module).eval()
     for part in network.modules():
         if getattr(part, "inplace", False) is True:
-            part.inplace = False
+            setattr(part, "inplace", False)  # noqa: B010  (which modules have it is not typed)
     try:
         return fx.symbolic_trace(network)
     except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
@@ -117,7 +117,7 @@ def kind(network: fx.GraphModule, node: fx.Node) -> str:
 
 
 def owner(network: fx.GraphModule, node: fx.Node) -> str:
-    """The qualified name of the innermost module that calls a node; empty for the network itself."""
+    """The name of the innermost module that calls a node; empty for the network itself."""
     if node.op == "call_module":
         return str(node.target)
     stack = node.meta.get("nn_module_stack") or {}
