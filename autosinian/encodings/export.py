@@ -3,6 +3,7 @@
 import copy
 import io
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +22,17 @@ from autosinian.quantize.simplify import simplify
 TOLERANCE = 1e-4  # of the greatest value: float32 in another order of summation
 
 
-def export_named(network: fx.GraphModule, image: tuple[int, int, int], path: Path) -> None:
-    """Write `network`, which takes `N x C x H x W` of `image` `C x H x W`, as fp32 ONNX.
+def export_named(
+    network: fx.GraphModule, image: tuple[int, int, int], output_names: Sequence[str] | None = None
+) -> onnx.ModelProto:
+    """`network`, which takes `N x C x H x W` of `image` `C x H x W`, as fp32 ONNX, N free.
 
     Every tensor that a module gives is called by that module's qualified name, and weights and
-    biases by their parameter's, so that the names of `Encodings` exist in the file; N is free.
-    Equal weights give equal bytes. Raises `TrialFailure` where torch cannot export the network,
-    or the file computes something else with two images than the network does.
+    biases by their parameter's, so that the names of `Encodings` exist in the model; outputs have
+    `output_names` beside. Equal weights give equal models. Raises `TrialFailure` where torch
+    cannot export the network, or the model computes something else with two images.
     """
     tapped, names = _tapped(network)
-    shape = (1, *image)
     buffer = io.BytesIO()
     input_name = next(str(node.target) for node in network.graph.nodes if node.op == "placeholder")
     with warnings.catch_warnings():
@@ -38,22 +40,29 @@ def export_named(network: fx.GraphModule, image: tuple[int, int, int], path: Pat
         try:
             torch.onnx.export(
                 tapped,
-                (torch.zeros(shape),),
+                (torch.zeros(1, *image),),
                 buffer,  # type: ignore[arg-type]  # the legacy exporter takes a stream
                 dynamo=False,
                 opset_version=OPSET,
                 input_names=[input_name],
                 output_names=names,
+                do_constant_folding=False,  # nothing is left to fold, and it is slow
             )
         except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
             reason = str(error).partition("\n")[0]
             raise TrialFailure("quantize", f"ONNX export: {reason}") from error
     model = onnx.load_model_from_string(buffer.getvalue())
-    outputs = len(_outputs(network))
-    del model.graph.output[outputs:]
+    del model.graph.output[len(_outputs(network)) :]
     model = simplify(model)
     _free_batch(model)
+    _name_outputs(model, output_names or [])
+    onnx.checker.check_model(model)
     _compare(model, network, input_name, (2, *image))
+    return model
+
+
+def write_onnx(model: onnx.ModelProto, path: Path) -> None:
+    """Write a model atomically; equal models give equal bytes."""
     with atomic_file(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
 
@@ -61,7 +70,7 @@ def export_named(network: fx.GraphModule, image: tuple[int, int, int], path: Pat
 def _outputs(network: fx.GraphModule) -> list[fx.Node]:
     result = next(node for node in network.graph.nodes if node.op == "output")
     given = result.args[0]
-    nodes = [given] if isinstance(given, fx.Node) else list(given)  # type: ignore[arg-type]
+    nodes = [given] if isinstance(given, fx.Node) else list(given)
     if not all(isinstance(node, fx.Node) for node in nodes):
         raise TrialFailure("quantize", "ONNX export: the network must give tensors, nothing nested")
     return nodes
@@ -97,7 +106,15 @@ def _free_batch(model: onnx.ModelProto) -> None:
     for value in (*graph.input, *graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = BATCH_AXIS
     del graph.value_info[:]
-    onnx.checker.check_model(model)
+
+
+def _name_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
+    """Further names for the outputs: the tensors keep those of their modules."""
+    for output, name in zip(model.graph.output, names, strict=False):
+        if output.name != name:
+            node = onnx.helper.make_node("Identity", [output.name], [name], f"{name}_Identity")
+            model.graph.node.append(node)
+            output.name = name
 
 
 def _compare(

@@ -1,18 +1,15 @@
 """Encodings put into an fp32 ONNX as explicit Q/DQ, as each engine can read them."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from autosinian.content import atomic_file
 from autosinian.encodings.encoding import Encoding, Encodings
 from autosinian.errors import InputError, TrialFailure
 from autosinian.quantize.lint import lint
-from autosinian.quantize.onnx_file import load_fp32
 from autosinian.quantize.simplify import consumers, initializers, replace_nodes
 
 ENGINES = ("openvino", "tensorrt")
@@ -37,8 +34,8 @@ class _Grid:
     zero_point: NDArray[np.int8] | NDArray[np.uint8]
 
 
-def quantize_onnx(model: Path, encodings: Encodings, output: Path, *, engine: str) -> None:
-    """Write `model`, from `export_named`, with the ranges of `encodings` as Q/DQ for `engine`.
+def quantize_onnx(model: onnx.ModelProto, encodings: Encodings, *, engine: str) -> onnx.ModelProto:
+    """A copy of `model`, from `export_named`, with the ranges of `encodings` as Q/DQ for `engine`.
 
     A convolution or fully connected layer runs in INT8 where its input and its weight have 8-bit
     encodings, an addition or a pooling where all its inputs have; the rest stays float, biases
@@ -49,9 +46,10 @@ def quantize_onnx(model: Path, encodings: Encodings, output: Path, *, engine: st
     """
     if engine not in ENGINES:
         raise InputError(f"the engine must be one of {', '.join(ENGINES)}, but got `{engine}`")
-    result = load_fp32(model)
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
     graph = result.graph
-    _check(graph, encodings, model)
+    _check(graph, encodings)
     chosen = _int8_nodes(graph, encodings)
     wanted: dict[str, None] = {}
     for node in chosen:
@@ -102,18 +100,20 @@ def quantize_onnx(model: Path, encodings: Encodings, output: Path, *, engine: st
     problems = lint(result, signed=engine == "tensorrt", in_float=floats)
     if problems:
         raise TrialFailure("quantize", f"{problems[0]} ({len(problems)} such problems)")
-    with atomic_file(output) as temporary:
-        temporary.write_bytes(result.SerializeToString(deterministic=True))
+    return result
 
 
-def _check(graph: onnx.GraphProto, encodings: Encodings, model: Path) -> None:
+def _check(graph: onnx.GraphProto, encodings: Encodings) -> None:
     tensors = {name for node in graph.node for name in node.output}
     tensors.update(item.name for item in graph.input)
     weights = {item.name for item in graph.initializer}
     for given, known in ((encodings.activations, tensors), (encodings.parameters, weights)):
         for name in given:
             if name not in known:
-                raise InputError(f"encodings must belong to {model}, but it has no `{name}`")
+                raise InputError(
+                    f"encodings must belong to the ONNX model, but it has no `{name}`: were they "
+                    "made for another?"
+                )
 
 
 def _int8_nodes(graph: onnx.GraphProto, encodings: Encodings) -> list[onnx.NodeProto]:
@@ -165,14 +165,15 @@ def _quantized_weight(
 
 
 def _node(operator: str, name: str, source: str, axis: int | None) -> onnx.NodeProto:
-    attributes = {} if axis is None else {"axis": axis}
-    return helper.make_node(
+    node = helper.make_node(
         operator,
         [source, f"{name}_scale", f"{name}_zero_point"],
         [f"{name}_dequantized"],
         f"{name}_{operator}",
-        **attributes,
     )
+    if axis is not None:
+        node.attribute.append(helper.make_attribute("axis", axis))
+    return node
 
 
 def _insert(

@@ -5,7 +5,7 @@ import argparse
 import importlib
 from typing import Any
 
-COMMANDS = ("train", "evaluate")
+COMMANDS = ("train", "evaluate", "quantize", "show_params")
 """Modules of this folder; each has `add_parser`."""
 
 
