@@ -6,7 +6,7 @@ MODEL is a detector.pt of `autosinian ssd train`, DATA a Pascal VOC data set (a 
 archive) with the splits train, val and test. Ranges are collected on train, exceptions chosen on
 val, and test is for figures alone. The imbalance multiplies the channels between each pair of
 layers by random factors from e^-4 to e^4 and undoes it in the next layer, so that fp32 computes
-what it did. Rows are written as they are found; parts that are left when --time is over are skipped.
+what it did. Rows are written as they are found; when --time is over no further part starts.
 """
 
 import argparse
@@ -170,7 +170,7 @@ class Bench:
                 self.layout,
                 images,
                 batch_size=self.batch_size,
-                device=k.get("device", self.device),
+                device=device or self.device,
             )
             self.table.add(
                 part,
@@ -219,7 +219,7 @@ class Bench:
         chosen = choose_on(
             self.quantized, self.splits["val"], device=self.device, batch_size=self.batch_size
         )
-        for item in chosen.sensitivities[:10]:
+        for item in chosen.choice.sensitivities[:10]:
             print(f"  {item.kind:<24} {item.name:<30} gain {item.gain:.3g}", flush=True)
         self.exceptions = chosen.choice.exceptions
         self.measure(

@@ -1,8 +1,7 @@
 """Post-training quantization of a detector: equalized, calibrated, with its exceptions."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -18,18 +17,12 @@ from autosinian.encodings.calibrated import Calibrated, calibrate
 from autosinian.encodings.configuration import Configuration, symmetric_configuration
 from autosinian.encodings.encoding import Encodings
 from autosinian.encodings.exceptions import Exceptions
-from autosinian.encodings.sensitivity import (
-    KINDS,
-    Choice,
-    Sensitivity,
-    choose_exceptions,
-    measure_sensitivity,
-)
+from autosinian.encodings.sensitivity import KINDS, Choice, choose_exceptions
 from autosinian.equalize.equalize import Equalized, equalize, folded
 from autosinian.errors import InputError
 from autosinian.quantize.threshold import PERCENTILE
 
-SENSITIVITY_IMAGES = 16
+SENSITIVITY_IMAGES = 8
 """So many validation images are enough to tell how sensitive a layer is."""
 
 
@@ -69,10 +62,9 @@ class QuantizedDetector:
 
 @dataclass(frozen=True)
 class ChosenExceptions:
-    """What `choose_on` found: fp32's mAP on the split, sensitivities, and the choice."""
+    """What `choose_on` found: fp32's mAP on the split, and the choice."""
 
     float_map: float
-    sensitivities: tuple[Sensitivity, ...]
     choice: Choice
 
 
@@ -89,9 +81,7 @@ def quantize_detector(
     Raises `InputError` where the calibration set is empty or an image cannot be read.
     """
     options = options or QuantizationOptions()
-    chosen = AnnotatedImages(
-        calibration.tree, calibration.class_names, calibration.images[: options.images]
-    )
+    chosen = replace(calibration, images=calibration.images[: options.images])
     side = detector.network.config.image_size
     batches = input_batches(chosen, side, batch_size)
     return quantize_on(detector, batches, options, device=device, total=len(chosen.images))
@@ -145,26 +135,31 @@ def choose_on(
     device: torch.device | str = "cpu",
     batch_size: int = 8,
 ) -> ChosenExceptions:
-    """Measure each layer's sensitivity on a few images of `validation`, and choose the shortest
-    list whose mAP on the whole split is at least `target` times fp32's."""
+    """The shortest list whose mAP on `validation` is at least `target` times fp32's there.
+
+    Sensitivities are measured on its first few images.
+    """
     if not validation.images:
         raise InputError("choosing exceptions needs at least one image, but the set has none")
     layout = quantized.detector.network.config.layout
-    batches = list(input_batches(validation, layout.image_size, batch_size))
-    few = np.concatenate(list(islice(batches, -(-SENSITIVITY_IMAGES // batch_size))))
-    images = torch.from_numpy(few[:SENSITIVITY_IMAGES]).to(device)
-    sensitivities = measure_sensitivity(
-        quantized.calibrated, images, start, kinds=kinds, advance=_told("measuring sensitivities")
-    )
+    few = replace(validation, images=validation.images[:SENSITIVITY_IMAGES])
+    sample = np.concatenate(list(input_batches(few, layout.image_size, batch_size)))
+    images = torch.from_numpy(sample).to(device)
 
     def accuracy(module: torch.nn.Module) -> float:
         return map_of(module, validation, quantized, device=device, batch_size=batch_size)
 
     in_float = accuracy(quantized.calibrated.network)
     choice = choose_exceptions(
-        quantized.calibrated, sensitivities, accuracy, target * in_float, start
+        quantized.calibrated,
+        images,
+        accuracy,
+        target * in_float,
+        start,
+        kinds=kinds,
+        advance=_told("measuring sensitivities"),
     )
-    return ChosenExceptions(in_float, tuple(sensitivities), choice)
+    return ChosenExceptions(in_float, choice)
 
 
 def map_of(
@@ -182,11 +177,12 @@ def map_of(
 
 
 def _told(what: str) -> Callable[[int, int], None]:
-    shown: list[Progress] = []
+    progress: Progress | None = None
 
     def advance(done: int, total: int) -> None:
-        if not shown:
-            shown.append(Progress(what, total))
-        shown[0].advance(done)
+        nonlocal progress
+        if progress is None or done == 1:
+            progress = Progress(what, total)
+        progress.advance(done)
 
     return advance

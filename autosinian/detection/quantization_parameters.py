@@ -116,6 +116,6 @@ def _chosen(arguments: argparse.Namespace, chosen: ChosenExceptions) -> dict[str
         ],
         "sensitivities": [
             {"kind": item.kind, "name": item.name, "noise": item.noise, "gain": item.gain}
-            for item in chosen.sensitivities
+            for item in chosen.choice.sensitivities
         ],
     }

@@ -28,12 +28,14 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class Choice:
-    """The exceptions chosen, and each list that was tried with its accuracy, in order."""
+    """The exceptions chosen, each list that was tried with its accuracy, in order, and every
+    sensitivity that was measured for it."""
 
     exceptions: Exceptions
     accuracy: float
     reached: bool
     tried: tuple[tuple[Exceptions, float], ...]
+    sensitivities: tuple[Sensitivity, ...]
 
 
 def noise(module: nn.Module, reference: Sequence[Tensor], images: Tensor) -> float:
@@ -74,36 +76,43 @@ def measure_sensitivity(
 
 def choose_exceptions(
     calibrated: Calibrated,
-    sensitivities: Sequence[Sensitivity],
+    images: Tensor,
     accuracy: Callable[[nn.Module], float],
     target: float,
     start: Exceptions | None = None,
+    *,
+    kinds: Sequence[str] = KINDS,
+    advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Choice:
-    """The shortest list beyond `start`, of the most sensitive, whose `accuracy` reaches `target`.
+    """The shortest list beyond `start` whose `accuracy` reaches `target`, from the most sensitive.
 
-    Lists double in length: asymmetric ranges first, which cost an engine little, then modules in
-    higher precision. Where none reaches `target` the most accurate is chosen.
+    Where `start` itself does, nothing is measured. Then asymmetric ranges are tried, which cost an
+    engine little, and beyond the best of them modules in higher precision; lists double in length.
+    Where none reaches `target` the most accurate is chosen. Sensitivity is measured on `images`,
+    `N x C x H x W`.
     """
-    tried: list[tuple[Exceptions, float]] = []
-    cheap = [item for item in sensitivities if item.kind != "higher_precision" and item.gain > 0]
-    costly = [item for item in sensitivities if item.kind == "higher_precision" and item.gain > 0]
     best = start or Exceptions()
-    for part in (cheap, costly):
-        for exceptions in _growing(best, part, with_start=part is cheap):
-            found = accuracy(calibrated.simulated(exceptions))
-            tried.append((exceptions, found))
-            if found >= target:
-                return Choice(exceptions, found, True, tuple(tried))
-        best = max(tried, key=lambda item: item[1])[0]
-    most = max(found for _, found in tried)
-    return Choice(best, most, False, tuple(tried))
+    most = accuracy(calibrated.simulated(best))
+    tried = [(best, most)]
+    sensitivities: list[Sensitivity] = []
+    for group in (KINDS[:2], KINDS[2:]):
+        wanted = [kind for kind in group if kind in kinds]
+        if most >= target or not wanted:
+            continue
+        found = measure_sensitivity(calibrated, images, best, kinds=wanted, advance=advance)
+        sensitivities += found
+        for exceptions in _growing(best, [item for item in found if item.gain > 0]):
+            value = accuracy(calibrated.simulated(exceptions))
+            tried.append((exceptions, value))
+            if value > most:
+                best, most = exceptions, value
+            if value >= target:
+                break
+    return Choice(best, most, most >= target, tuple(tried), tuple(sensitivities))
 
 
-def _growing(
-    start: Exceptions, items: Sequence[Sensitivity], *, with_start: bool
-) -> Iterator[Exceptions]:
-    if with_start:
-        yield start
+def _growing(start: Exceptions, items: Sequence[Sensitivity]) -> Iterator[Exceptions]:
+    """`start` with the first 1, 2, 4, ... and at last all of `items`."""
     length = 1
     while items and length < 2 * len(items):
         exceptions = start
