@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from autosinian.detection.annotations import AnnotatedImages
 from autosinian.detection.checkpoint import Detector, load_detector
 from autosinian.detection.device import choose_device
 from autosinian.detection.evaluate import Forward, evaluate_split
@@ -159,11 +158,11 @@ class Bench:
         forward: Forward,
         *splits: str,
         exceptions: str = "",
-        **k: Any,
+        device: Any = None,
     ) -> None:
         """Rows of one network over `splits`."""
         for split in splits:
-            images: AnnotatedImages = self.splits[split]
+            images = self.splits[split]
             start = time.monotonic()
             figures, _ = evaluate_split(
                 forward,
@@ -319,7 +318,7 @@ def _onnxruntime(content: bytes) -> Forward:
 
 def main() -> int:
     """Measure; the table goes to stdout and to the CSV file."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument(
