@@ -32,10 +32,22 @@ def open_detector(path: Path, device: str, *, image_size: int | None = None) -> 
     if path.suffix.lower() == ".onnx":
         return _open_onnx(path)
     chosen = choose_device(device)
+    if path.suffix.lower() == ".pth" and path.with_suffix(".encodings").exists():
+        return _open_simulated(path, chosen)
     detector = load_detector(path, image_size=image_size)
     config = detector.network.config
     return OpenedDetector(
         detector.network.to(chosen), config.layout, config.classes, detector.class_names, chosen
+    )
+
+
+def _open_simulated(path: Path, device: torch.device) -> OpenedDetector:
+    from autosinian.detection.quantized_files import open_simulated
+
+    network, detector = open_simulated(path)
+    config = detector.network.config
+    return OpenedDetector(
+        network.to(device), config.layout, config.classes, detector.class_names, device
     )
 
 
