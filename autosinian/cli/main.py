@@ -22,6 +22,7 @@ COMMANDS = (
     "preprocess",
     "train_supernet",
     "compile_sut",
+    "ssd",
 )
 """Modules of this room; each has `add_parser` and imports nothing heavy until it runs."""
 
