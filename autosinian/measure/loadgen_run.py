@@ -226,8 +226,8 @@ def _sut(run: _Run) -> Sut:
 
 def _native_sut(run: _Run) -> NativeSut | None:
     """The compiled one where it is there, serves this session, and the job does not decline it."""
-    if not run.job.sut.get("native", True):
-        return None
+    if run.job.task or not run.job.sut.get("native", True):
+        return None  # what it answers are labels
     return native_sut(
         mlperf_loadgen,
         run.session,
