@@ -21,6 +21,7 @@ COMMANDS = (
     "dashboard",
     "preprocess",
     "train_supernet",
+    "int4",
 )
 """Modules of this room; each has `add_parser` and imports nothing heavy until it runs."""
 
