@@ -47,4 +47,4 @@ def unpack_s4(packed: NDArray[np.uint8]) -> NDArray[np.int8]:
 def pack_s4(values: NDArray[np.int8]) -> NDArray[np.uint8]:
     """`n` bytes from `2 n` values of -8 to 7, as `unpack_s4` reads them."""
     nibbles = values.view(np.uint8) & 0xF
-    return nibbles[0::2] | (nibbles[1::2] << 4)
+    return (nibbles[0::2] | (nibbles[1::2] << 4)).astype(np.uint8)

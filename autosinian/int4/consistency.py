@@ -144,8 +144,12 @@ def _check_conv(conv: Conv, name: str, channels: int, kind: str) -> None:
             f"must have biases that fit {conv.bias_type}",
             (int(conv.bias.min()), int(conv.bias.max())),
         )
-    if min(conv.stride) < 1 or min(conv.padding) < 0:
-        _refuse(name, "must have stride >= 1 and padding >= 0", (conv.stride, conv.padding))
+    if conv.stride[0] != conv.stride[1] or conv.stride[0] < 1 or min(conv.padding) < 0:
+        _refuse(
+            name,
+            "must have one stride >= 1 for both sides and padding >= 0",
+            (conv.stride, conv.padding),
+        )
 
 
 def _check_quantize(

@@ -1,7 +1,7 @@
 """The text of one layer: a type, then `key=value` lines, tensors followed by their blob's place.
 
-Line 1 is the layer's type. A tuple is `key=N:a b`; a tensor `key=DTYPE,NDIM:d0 d1 ...`, and the next
-line says where its values lie, `!model/npdata/<layer>.<key>`. All lines end alike, in LF or CR LF.
+A tuple is `key=N:a b`; a tensor is `key=DTYPE,NDIM:d0 d1 ...`, and the line after it says where its
+values lie, `!model/npdata/<layer>.<key>`. All lines end alike, in LF or in CR LF.
 """
 
 import re
