@@ -115,6 +115,16 @@ class ResidentSession(Session, Protocol):
         ...
 
 
+@runtime_checkable
+class Int8Session(Session, Protocol):
+    """A session that may also take samples as int8, in the network's own steps."""
+
+    @property
+    def takes_int8(self) -> bool:
+        """Whether it does; `infer`, `submit` and `place` then know both."""
+        ...
+
+
 class Engine(Protocol):
     """A compiler and runtime for ONNX classifiers: one input `N x C x H x W`, one output logits."""
 

@@ -64,11 +64,24 @@ def open_session(
     streams = int(options["streams"])
     threads = _settle(options, streams)
     sizes = batch_sizes(batch_size, options["partial_batch"])
-    lanes: list[Sequence[CpuLane | GpuLane]]
-    own: CpuLane | GpuLane
     with _told(f"{told} cannot be opened with {streams} streams", "performance", batch_size):
         networks = _networks(network, layout, device, sizes, options)
-        batches = Batches(networks, layout, network.classes)
+        return serve(Batches(networks, layout, network.classes), device, threads, options)
+
+
+def serve(
+    batches: Batches, device: torch.device, threads: int, options: Mapping[str, Any]
+) -> DeviceSession:
+    """A session over networks that are ready on `device`, whatever they are made of.
+
+    `threads` of the processor compute one stream's batches. `options` has `streams`, and for a GPU
+    `copy_streams`, `graphs` and `samples`, as `TorchEngine` declares them. Samples may come as
+    int8 where the layout has a `step`. Raises `TrialFailure` where memory does not suffice.
+    """
+    streams, size = int(options["streams"]), batches.batch_size
+    lanes: list[Sequence[CpuLane | GpuLane]]
+    own: CpuLane | GpuLane
+    with _told(f"{streams} streams at batch {size} cannot be opened", "performance", size):
         if device.type == "cpu":
             lanes = [
                 [CpuLane(batches, threads) for _ in range(_LANES_A_STREAM)] for _ in range(streams)
@@ -80,9 +93,10 @@ def open_session(
     return DeviceSession(
         lanes,
         own,
-        batch_size=batch_size,
-        input_shape=network.input_shape,
-        classes=network.classes,
+        batch_size=size,
+        input_shape=batches.layout.input_shape,
+        classes=batches.classes,
+        takes_int8=batches.layout.step is not None,
         place=_placer(batches, every, device, resident=options.get("samples") == "device"),
         release=_releaser(batches, every, device),
     )
@@ -197,7 +211,7 @@ def _placer(
             for first in range(0, count, _CHUNK):
                 chunk = np.ascontiguousarray(samples[first : first + _CHUNK])
                 rows = converted[: len(chunk)]
-                layout.images(rows).copy_(torch.tensor(chunk))
+                layout.fill(rows, chunk)
                 placed.rows[first : first + len(chunk)].copy_(rows)
             if resident and fresh:
                 torch.cuda.synchronize(device)
