@@ -1,7 +1,7 @@
 """A network with its autoconfig, wherever both lie: in folders as published, or in one file.
 
-The one file is a zip archive, stored, of `model/...` and perhaps `autoconfig`, always the same bytes
-for the same model: engines, caches and bundles know it by its hash.
+The one file is a zip archive, stored, of `model/...` and perhaps `autoconfig`, always the same
+bytes for the same model: engines, caches and bundles know it by its hash.
 """
 
 import hashlib

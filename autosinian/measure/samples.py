@@ -45,7 +45,8 @@ class Samples:
         if not known or array.shape[1:] != shape or len(array) == 0:
             raise InputError(
                 f"inputs {inputs} must be float32{' or int8' * int8}, N x "
-                f"{' x '.join(map(str, shape))} with N >= 1, got {array.dtype}, {' x '.join(map(str, array.shape))}"
+                f"{' x '.join(map(str, shape))} with N >= 1, "
+                f"got {array.dtype}, {' x '.join(map(str, array.shape))}"
             )
         if self.labels is not None and self.labels.shape != (len(array),):
             raise InputError(
