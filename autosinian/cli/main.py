@@ -23,6 +23,7 @@ COMMANDS = (
     "train_supernet",
     "compile_sut",
     "ssd",
+    "int4",
 )
 """Modules of this room; each has `add_parser` and imports nothing heavy until it runs."""
 
