@@ -13,12 +13,12 @@ The ids of published autoconfig files (0 to 40) name another engine's kernels; o
 * `flavour`: bit 0 keeps the weights packed in 4 bits in memory (unpacked in the kernel; else
   unpacked once beforehand: twice the bytes, fewer instructions); bit 1 runs a fixed number of
   persistent programs, each making many tiles; bit 2 requantizes with integers instead of exact
-  float32.
+  float32; bit 3 starts the accumulators with an identity residual instead of adding it last.
 
 All give the same results, bit for bit; only time differs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -35,7 +35,7 @@ TILES = (
     (64, 64, 4),
     (64, 128, 4),
     (64, 256, 4),
-    (64, 256, 8),
+    (32, 128, 4),
     (128, 64, 4),
     (128, 64, 8),
     (128, 128, 4),
@@ -55,9 +55,9 @@ PIPELINES = (
     (128, 2),
     (128, 3),
 )
-FLAVOURS = (0, 1, 2, 3, 4)
+FLAVOURS = (0, 1, 2, 3, 4, 8, 10)
 
-_SMALLEST_WAVE = 132
+_WAVE = 132
 _WASTE = 4
 
 
@@ -74,6 +74,7 @@ class Configuration:
     packed_weights: bool
     persistent: bool
     integer_requantize: bool
+    residual_first: bool
 
 
 @cache
@@ -96,6 +97,7 @@ def _all() -> Iterator[Configuration]:
                     packed_weights=bool(flavour & 1),
                     persistent=bool(flavour & 2),
                     integer_requantize=bool(flavour & 4),
+                    residual_first=bool(flavour & 8),
                 )
 
 
@@ -143,6 +145,10 @@ def refusal(configuration: Configuration, shape: LayerShape, shared_limit: int) 
             return f"steps must divide the {branch_bytes} bytes of the downsample's input pixel"
     if configuration.packed_weights and not _packable(shape):
         return "only 4-bit weights of 4-bit activations can be kept packed"
+    if configuration.residual_first and (
+        residual is None or residual.kind != "identity" or shape.relu_first
+    ):
+        return "only an identity residual added before the ReLU can start the accumulators"
     need = shared_bytes(configuration, shape)
     if need > shared_limit:
         return f"{need} bytes of shared memory are needed and {shared_limit} are there"
@@ -166,11 +172,12 @@ def require_valid(identity: int, shape: LayerShape, shared_limit: int, layer: st
 
 
 def candidates(shape: LayerShape, batch: int, shared_limit: int) -> tuple[Configuration, ...]:
-    """The configurations worth measuring for a shape and batch, most promising first.
+    """The configurations worth measuring for a shape and batch, in order of id.
 
     Dropped beforehand: what does not fit; more steps in flight than there are steps; tiles larger
-    than `_WASTE` times the work; small tiles where large ones already fill the GPU; integer
-    requantization, which is never faster (it is there for weights that float32 cannot do).
+    than `_WASTE` times the work; small tiles where large ones already fill the GPU; persistent
+    programs that would make only a few tiles each; integer requantization, which is never faster
+    (it is there for weights that float32 cannot do).
     """
     pixels = shape.out_pixels * batch
     steps_of_bytes = shape.kernel[0] * shape.kernel[1] * shape.slice_bytes
@@ -178,37 +185,86 @@ def candidates(shape: LayerShape, batch: int, shared_limit: int) -> tuple[Config
     for choice in configurations().values():
         if choice.integer_requantize or refusal(choice, shape, shared_limit) is not None:
             continue
-        steps = steps_of_bytes // choice.step_bytes
-        if choice.stages > max(2, steps):
+        if choice.stages > max(2, steps_of_bytes // choice.step_bytes):
             continue
         if choice.pixels > max(16, _WASTE * pixels):
             continue
-        programs = -(-pixels // choice.pixels) * (shape.out_channels // choice.channels)
-        if choice.pixels < 64 and programs > 8 * _SMALLEST_WAVE:
+        programs = _programs(choice, shape, batch)
+        if choice.pixels < 64 and programs > 8 * _WAVE:
             continue
-        if choice.persistent and programs < 4 * _SMALLEST_WAVE:
+        if choice.persistent and (programs < 4 * _WAVE or choice.packed_weights):
             continue
-        if choice.packed_weights and choice.persistent:
-            continue
-        kept.append((abs(_promise(choice, programs)), choice.id, choice))
-    return tuple(choice for _, _, choice in sorted(kept))
+        kept.append(choice)
+    return tuple(kept)
 
 
-def _promise(choice: Configuration, programs: int) -> float:
-    """Smaller is likelier to be fast: whole waves, middling tiles, plain flavours."""
-    filled = min(1.0, programs / _SMALLEST_WAVE)
-    area = choice.pixels * choice.channels / (128 * 128)
-    return (
-        (1 - filled) * 4
-        + abs(area - 1 if area > 1 else 1 / max(area, 0.01) - 1) * 0.2
-        + 0.4 * choice.packed_weights
-        + 0.2 * choice.persistent
-    )
+def first_round(choices: Sequence[Configuration], shape: LayerShape) -> tuple[Configuration, ...]:
+    """Of `candidates`, one of each tile: plain flavour, the middle pipeline that fits."""
+    best: dict[tuple[int, int, int], Configuration] = {}
+    for choice in choices:
+        tile = (choice.pixels, choice.channels, choice.warps)
+        if choice.packed_weights or choice.persistent or choice.residual_first:
+            continue
+        if tile not in best or _plainness(choice, shape) < _plainness(best[tile], shape):
+            best[tile] = choice
+    return tuple(best.values())
+
+
+def next_round(
+    choices: Sequence[Configuration], ranking: Sequence[Configuration], tiles: int
+) -> tuple[Configuration, ...]:
+    """Of `candidates`, what is one step away from the best of the first `tiles` tiles in `ranking`.
+
+    A step is another pipeline, or another flavour.
+    """
+    leaders: dict[tuple[int, int, int], Configuration] = {}
+    for choice in ranking:
+        leaders.setdefault((choice.pixels, choice.channels, choice.warps), choice)
+    near = []
+    for leader in list(leaders.values())[:tiles]:
+        for choice in choices:
+            if (choice.pixels, choice.channels, choice.warps) != (
+                leader.pixels,
+                leader.channels,
+                leader.warps,
+            ):
+                continue
+            same_pipeline = (choice.step_bytes, choice.stages) == (
+                leader.step_bytes,
+                leader.stages,
+            )
+            same_flavour = _flavour(choice) == _flavour(leader)
+            if same_pipeline != same_flavour:
+                near.append(choice)
+    return tuple(near)
 
 
 def default_configuration(shape: LayerShape, batch: int, shared_limit: int) -> Configuration:
     """What runs where nothing was tuned. Raises `InputError` where nothing fits."""
-    choices = candidates(shape, batch, shared_limit)
+    choices = first_round(candidates(shape, batch, shared_limit), shape)
     if not choices:
         raise InputError(f"no kernel configuration fits a layer of shape {shape.text}")
-    return choices[0]
+    return min(choices, key=lambda choice: _cost(choice, shape, batch))
+
+
+def _flavour(choice: Configuration) -> tuple[bool, ...]:
+    return choice.packed_weights, choice.persistent, choice.residual_first
+
+
+def _plainness(choice: Configuration, shape: LayerShape) -> tuple[int, int]:
+    wanted = min(64, shape.slice_bytes)
+    return abs(choice.step_bytes - wanted), abs(choice.stages - 3)
+
+
+def _programs(choice: Configuration, shape: LayerShape, batch: int) -> int:
+    pixels = shape.out_pixels * batch
+    return -(-pixels // choice.pixels) * (shape.out_channels // choice.channels)
+
+
+def _cost(choice: Configuration, shape: LayerShape, batch: int) -> tuple[float, int]:
+    """A rough time: whole waves of tiles, each costing its area and a fixed start."""
+    waves = -(-_programs(choice, shape, batch) // (2 * _WAVE))
+    pressure = choice.pixels * choice.channels / (32 * choice.warps)
+    return waves * (choice.pixels * choice.channels + 2048) * (1.5 if pressure > 64 else 1.0), (
+        choice.id
+    )

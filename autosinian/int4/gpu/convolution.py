@@ -135,8 +135,17 @@ def accumulate(
 
 
 @triton.jit
-def requantize(value, factor_ptr, scale_ptr, channel, SHIFT: tl.constexpr, MOST: tl.constexpr,
-               FLOAT: tl.constexpr, CLAMPED: tl.constexpr, INTERPRETED: tl.constexpr):
+def requantize(
+    value,
+    factor_ptr,
+    scale_ptr,
+    channel,
+    SHIFT: tl.constexpr,
+    MOST: tl.constexpr,
+    FLOAT: tl.constexpr,
+    CLAMPED: tl.constexpr,
+    INTERPRETED: tl.constexpr,
+):
     """`(max(value, 0) * factor + half) >> SHIFT` of int32 `pixels x channels`, int32.
 
     Within 0 and MOST where CLAMPED; else only the low 16 bits mean something, as a signed number.
@@ -190,9 +199,18 @@ def clamped_pairs(low, high):
 
 
 @triton.jit
-def store_output(out_ptr, value, pixel, in_range, first_channel, CHANNELS: tl.constexpr,
-                 PIXELS_BLOCK: tl.constexpr, CHANNELS_BLOCK: tl.constexpr, FOUR_BIT: tl.constexpr,
-                 PAIRS: tl.constexpr):
+def store_output(
+    out_ptr,
+    value,
+    pixel,
+    in_range,
+    first_channel,
+    CHANNELS: tl.constexpr,
+    PIXELS_BLOCK: tl.constexpr,
+    CHANNELS_BLOCK: tl.constexpr,
+    FOUR_BIT: tl.constexpr,
+    PAIRS: tl.constexpr,
+):
     """Write `value` (int32, 0 to 15 or 127): packed words of eight nibbles, or bytes.
 
     With PAIRS `value` is not yet clamped: one instruction does so for two (sm_90 and later).
@@ -219,9 +237,16 @@ def store_output(out_ptr, value, pixel, in_range, first_channel, CHANNELS: tl.co
 
 
 @triton.jit
-def load_residual(r_ptr, pixel, in_range, first_channel, CHANNELS: tl.constexpr,
-                  PIXELS_BLOCK: tl.constexpr, CHANNELS_BLOCK: tl.constexpr,
-                  FOUR_BIT: tl.constexpr):
+def load_residual(
+    r_ptr,
+    pixel,
+    in_range,
+    first_channel,
+    CHANNELS: tl.constexpr,
+    PIXELS_BLOCK: tl.constexpr,
+    CHANNELS_BLOCK: tl.constexpr,
+    FOUR_BIT: tl.constexpr,
+):
     """The block's input at the output tile, int32 `pixels x channels`."""
     if FOUR_BIT:
         GROUPS: tl.constexpr = CHANNELS_BLOCK // 64
@@ -240,6 +265,28 @@ def load_residual(r_ptr, pixel, in_range, first_channel, CHANNELS: tl.constexpr,
 
 
 @triton.jit
+def scaled_residual(
+    r_ptr,
+    factor_ptr,
+    pixel,
+    in_range,
+    first_channel,
+    CHANNELS: tl.constexpr,
+    PIXELS_BLOCK: tl.constexpr,
+    CHANNELS_BLOCK: tl.constexpr,
+    FOUR_BIT: tl.constexpr,
+    SHIFT: tl.constexpr,
+):
+    """The block's input in the accumulators' scale, int32 `pixels x channels`."""
+    half: tl.constexpr = (1 << SHIFT) >> 1
+    carried = load_residual(
+        r_ptr, pixel, in_range, first_channel, CHANNELS, PIXELS_BLOCK, CHANNELS_BLOCK, FOUR_BIT
+    )
+    channel = first_channel + tl.arange(0, CHANNELS_BLOCK)
+    return (carried * tl.load(factor_ptr + channel)[None, :] + half) >> SHIFT
+
+
+@triton.jit(do_not_specialize=["pixels"])
 def convolution(
     x_ptr,
     w_ptr,
@@ -283,6 +330,7 @@ def convolution(
     R_SHIFT: tl.constexpr,
     R_SHIFT2: tl.constexpr,
     RELU_FIRST: tl.constexpr,
+    RESIDUAL_FIRST: tl.constexpr,
     PACKED_WEIGHTS: tl.constexpr,
     PIXELS_BLOCK: tl.constexpr,
     CHANNELS_BLOCK: tl.constexpr,
@@ -313,32 +361,105 @@ def convolution(
         bias = tl.load(bias_ptr + channel)
         if FLOAT:
             bias += _FLOAT_INTEGER
-        total = tl.zeros([PIXELS_BLOCK, CHANNELS_BLOCK], dtype=tl.int32) + bias[None, :]
+        total = tl.zeros([PIXELS_BLOCK, CHANNELS_BLOCK], dtype=tl.int32)
+        # A residual that is there first becomes the accumulators' start: one set of registers.
+        if RESIDUAL == DOWNSAMPLE:
+            total += tl.load(r_bias_ptr + channel)[None, :]
+            total = accumulate(
+                total,
+                r_ptr,
+                r_w_ptr,
+                image,
+                row,
+                column,
+                channel,
+                in_range,
+                R_HEIGHT,
+                R_WIDTH,
+                R_BYTES,
+                R_BYTES,
+                R_TAPS_Y,
+                R_TAPS_X,
+                R_STRIDE_Y,
+                R_STRIDE_X,
+                0,
+                0,
+                R_FOUR_BIT,
+                PACKED_WEIGHTS,
+                R_BLOCK_BYTES,
+                STAGES,
+                INTERPRETED,
+            )
+            total = signed_requantize(total, r_factor_ptr, channel, R_SHIFT)
+            total = tl.minimum(tl.maximum(total, -127), 127)
+            total = signed_requantize(total, r_factor2_ptr, channel, R_SHIFT2)
+        if RESIDUAL == IDENTITY and RESIDUAL_FIRST:
+            total = scaled_residual(
+                r_ptr,
+                r_factor_ptr,
+                pixel,
+                in_range,
+                first_channel,
+                CHANNELS,
+                PIXELS_BLOCK,
+                CHANNELS_BLOCK,
+                R_FOUR_BIT,
+                R_SHIFT,
+            )
+        total += bias[None, :]
         total = accumulate(
-            total, x_ptr, w_ptr, image, row, column, channel, in_range, HEIGHT, WIDTH,
-            PIXEL_BYTES, BYTES, TAPS_Y, TAPS_X, STRIDE_Y, STRIDE_X, PAD_Y, PAD_X, FOUR_BIT, PACKED_WEIGHTS,
-            BLOCK_BYTES, STAGES, INTERPRETED,
+            total,
+            x_ptr,
+            w_ptr,
+            image,
+            row,
+            column,
+            channel,
+            in_range,
+            HEIGHT,
+            WIDTH,
+            PIXEL_BYTES,
+            BYTES,
+            TAPS_Y,
+            TAPS_X,
+            STRIDE_Y,
+            STRIDE_X,
+            PAD_Y,
+            PAD_X,
+            FOUR_BIT,
+            PACKED_WEIGHTS,
+            BLOCK_BYTES,
+            STAGES,
+            INTERPRETED,
         )
         if RELU_FIRST:
             total = tl.maximum(total, _FLOAT_INTEGER if FLOAT else 0)
-        if RESIDUAL == IDENTITY:
-            carried = load_residual(r_ptr, pixel, in_range, first_channel, CHANNELS, PIXELS_BLOCK,
-                                    CHANNELS_BLOCK, R_FOUR_BIT)
-            half: tl.constexpr = (1 << R_SHIFT) >> 1
-            total += (carried * tl.load(r_factor_ptr + channel)[None, :] + half) >> R_SHIFT
-        if RESIDUAL == DOWNSAMPLE:
-            r_bias = tl.load(r_bias_ptr + channel)
-            branch = tl.zeros([PIXELS_BLOCK, CHANNELS_BLOCK], dtype=tl.int32) + r_bias[None, :]
-            branch = accumulate(
-                branch, r_ptr, r_w_ptr, image, row, column, channel, in_range, R_HEIGHT, R_WIDTH,
-                R_BYTES, R_BYTES, R_TAPS_Y, R_TAPS_X, R_STRIDE_Y, R_STRIDE_X, 0, 0, R_FOUR_BIT,
-                PACKED_WEIGHTS, R_BLOCK_BYTES, STAGES, INTERPRETED,
+        if RESIDUAL == IDENTITY and not RESIDUAL_FIRST:
+            total += scaled_residual(
+                r_ptr,
+                r_factor_ptr,
+                pixel,
+                in_range,
+                first_channel,
+                CHANNELS,
+                PIXELS_BLOCK,
+                CHANNELS_BLOCK,
+                R_FOUR_BIT,
+                R_SHIFT,
             )
-            branch = signed_requantize(branch, r_factor_ptr, channel, R_SHIFT)
-            branch = tl.minimum(tl.maximum(branch, -127), 127)
-            total += signed_requantize(branch, r_factor2_ptr, channel, R_SHIFT2)
         MOST: tl.constexpr = 15 if OUT_FOUR_BIT else 127
-        value = requantize(total, factor_ptr, scale_ptr, channel, SHIFT, MOST, FLOAT,
-                           not PAIRS, INTERPRETED)
-        store_output(out_ptr, value, pixel, in_range, first_channel, CHANNELS, PIXELS_BLOCK,
-                     CHANNELS_BLOCK, OUT_FOUR_BIT, PAIRS)
+        value = requantize(
+            total, factor_ptr, scale_ptr, channel, SHIFT, MOST, FLOAT, not PAIRS, INTERPRETED
+        )
+        store_output(
+            out_ptr,
+            value,
+            pixel,
+            in_range,
+            first_channel,
+            CHANNELS,
+            PIXELS_BLOCK,
+            CHANNELS_BLOCK,
+            OUT_FOUR_BIT,
+            PAIRS,
+        )

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from autosinian.int4.configurations import Configuration
+from autosinian.int4.gpu.compiling import CompileTask
 from autosinian.int4.gpu.convolution import DOWNSAMPLE, IDENTITY, NO_RESIDUAL, convolution
 from autosinian.int4.gpu.interpreted import INTERPRETED
 from autosinian.int4.gpu.plan import Layer
@@ -57,6 +58,7 @@ def constants(layer: Layer, configuration: Configuration, capability: int) -> di
         "R_SHIFT": 0,
         "R_SHIFT2": 0,
         "RELU_FIRST": shape.relu_first,
+        "RESIDUAL_FIRST": configuration.residual_first,
         "PACKED_WEIGHTS": configuration.packed_weights,
         "PIXELS_BLOCK": configuration.pixels,
         "CHANNELS_BLOCK": configuration.channels,
@@ -87,9 +89,7 @@ def constants(layer: Layer, configuration: Configuration, capability: int) -> di
     return values
 
 
-def programs(
-    layer: Layer, configuration: Configuration, images: int, multiprocessors: int
-) -> int:
+def programs(layer: Layer, configuration: Configuration, images: int, multiprocessors: int) -> int:
     """Programs of a launch: one a tile, or as many as run at once if persistent."""
     shape = layer.shape
     tiles = -(-shape.out_pixels * images // configuration.pixels) * (
@@ -101,6 +101,40 @@ def programs(
     registers = configuration.pixels * configuration.channels // threads + _OTHER_REGISTERS
     at_once = max(1, _REGISTERS // (registers * threads))
     return min(tiles, multiprocessors * at_once)
+
+
+def tensor_types(layer: Layer, configuration: Configuration) -> tuple[str, ...]:
+    """Names of the torch types of the kernel's tensors, in order."""
+    shape = layer.shape
+    branch = shape.residual
+    carried = _byte_type(shape.bits)
+    if branch is not None:
+        words = branch.kind == "identity" and branch.bits == 4
+        carried = torch.int32 if words else _byte_type(branch.bits)
+    weight = torch.uint8 if configuration.packed_weights else torch.int8
+    out = torch.int32 if shape.out_bits == 4 else torch.int8
+    types = (
+        _byte_type(shape.bits),
+        weight,
+        torch.int32,
+        torch.int32,
+        torch.float32,
+        out,
+        carried,
+        weight,
+        torch.int32,
+        torch.int32,
+        torch.int32,
+    )
+    return tuple(str(kind).removeprefix("torch.") for kind in types)
+
+
+def compile_task(layer: Layer, configuration: Configuration, device: Device) -> CompileTask:
+    """What `launch` will need compiled."""
+    values = constants(layer, configuration, device.capability[0])
+    return CompileTask(
+        tensor_types(layer, configuration), tuple(sorted(values.items())), configuration.warps
+    )
 
 
 def launch(
@@ -117,19 +151,17 @@ def launch(
     shape = layer.shape
     packed = configuration.packed_weights
     branch = prepared.branch
+    types = [getattr(torch, name) for name in tensor_types(layer, configuration)]
     carried = source if added is None else added
-    if shape.residual is not None:
-        words = shape.residual.kind == "identity" and shape.residual.bits == 4
-        carried = carried.view(torch.int32 if words else _byte_type(shape.residual.bits))
     grid = (programs(layer, configuration, images, device.multiprocessors),)
     convolution[grid](
-        source.view(_byte_type(shape.bits)),
+        source.view(types[0]),
         _weight(prepared.conv, packed),
         prepared.conv.bias,
         prepared.factor,
         prepared.scale,
-        out.view(torch.int32 if shape.out_bits == 4 else torch.int8),
-        carried,
+        out.view(types[5]),
+        carried.view(types[6]),
         _weight(prepared.conv if branch is None else branch, packed),
         (prepared.conv if branch is None else branch).bias,
         prepared.factor if prepared.branch_factor is None else prepared.branch_factor,

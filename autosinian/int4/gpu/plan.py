@@ -98,7 +98,9 @@ class _Range:
                 f"products in {quantize.name} must stay below 2^31 on a GPU, but its weights allow "
                 f"{largest}; run this model on the CPU"
             )
-        magnitude = [np.abs(side) * factor + half >> quantize.shift for side in (self.low, self.high)]
+        magnitude = [
+            np.abs(side) * factor + half >> quantize.shift for side in (self.low, self.high)
+        ]
         return _Range(np.sign(self.low) * magnitude[0], np.sign(self.high) * magnitude[1])
 
     def plus(self, other: "_Range") -> "_Range":
