@@ -22,7 +22,9 @@ def constants(layer: Layer, configuration: Configuration, capability: int) -> di
     """The kernel's compile-time constants for a layer; `capability`: the GPU's major number."""
     shape, residual = layer.shape, layer.residual
     branch = shape.residual
-    in_float = layer.arithmetic.exact_in_float and not configuration.integer_requantize
+    in_float = layer.arithmetic.exact_in_float and not (
+        configuration.integer_requantize and layer.arithmetic.exact_in_integers
+    )
     values: dict[str, Any] = {
         "OUT_HEIGHT": shape.out_height,
         "OUT_WIDTH": shape.out_width,
