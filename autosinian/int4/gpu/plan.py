@@ -144,7 +144,7 @@ class Arithmetic:
     halves: bool
 
 
-def _arithmetic(
+def arithmetic(
     conv: Conv, quantize: Quantize, residual: Quantize | Downsample | None, relu_first: bool
 ) -> Arithmetic:
     """Checks every intermediate from the weights. Raises `InputError` beyond 32 bits."""
@@ -219,7 +219,7 @@ def _stem_layer(
         unit.residual,
         index - 1,
         None if unit.residual is None else index - 1,
-        _arithmetic(unit.conv, unit.quantize, unit.residual, relu_first=True),
+        arithmetic(unit.conv, unit.quantize, unit.residual, relu_first=True),
     )
 
 
@@ -256,7 +256,7 @@ def _block_layers(
             residual,
             reads,
             adds,
-            _arithmetic(conv, quantize, residual, relu_first=False),
+            arithmetic(conv, quantize, residual, relu_first=False),
         )
         for part, shape, conv, quantize, residual, reads, adds in (
             ("conv1", shape1, block.conv1, block.quantize1, None, source, None),

@@ -37,9 +37,9 @@ class PreparedLayer:
     branch_factor2: torch.Tensor | None
 
 
-def prepare(layer: Layer, arranged: Arrangement, device: torch.device) -> PreparedLayer:
-    """Lay out and upload a layer's weights."""
-    if layer.reads == IMAGE and layer.shape.pixel_bytes != layer.shape.slice_bytes:
+def prepare(layer: Layer, arranged: Arrangement | None, device: torch.device) -> PreparedLayer:
+    """Lay out and upload a layer's weights; `arranged` is for one that reads images."""
+    if arranged is not None and layer.reads == IMAGE and layer.shape.pixel_bytes != layer.shape.slice_bytes:
         weight = first_weights(layer.conv, arranged)
     else:
         weight = arrange_weights(layer.conv.weight, layer.shape.bits)
