@@ -4,7 +4,6 @@ The rule is that of the first publication: short side to 8/7 of the side (256 fo
 crop, ImageNet's mean and deviation, then int8 steps of 2.64 / 127 up to 2.64 deviations.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from autosinian.content import atomic_folder
 from autosinian.data.decode import decode
-from autosinian.data.maps import MapLine, read_map
+from autosinian.data.maps import read_map
 from autosinian.data.preprocessing import Preprocessing, imagenet_short_side
 from autosinian.data.progress import Progress
 from autosinian.errors import InputError
@@ -29,14 +28,6 @@ def preprocessing(side: int) -> Preprocessing:
     return Preprocessing(
         side, MEAN, DEVIATION, resize=imagenet_short_side(side), dtype="int8", scale=STEP
     )
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledImages:
-    """`images` int8, `N x 3 x H x W`, perhaps mapped from a file; `labels` int64, `N`."""
-
-    images: NDArray[np.int8]
-    labels: NDArray[np.int64] | None
 
 
 def make_arrays(folder: Path, val_map: Path, side: int, out: Path) -> int:
@@ -83,43 +74,3 @@ def read_labels(path: Path) -> NDArray[np.int64]:
     if not isinstance(labels, np.ndarray) or labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise InputError(f"`{path}` must be whole numbers, one an image, but it is not")
     return labels.astype(np.int64)
-
-
-def read_tensors(path: Path, val_map: Path, shape: tuple[int, int, int]) -> LabelledImages:
-    """The images of a map's lines: from a folder of arrays, or the rows of one array.
-
-    In a folder each image is `<name>.npy`, or `<name without its extension>.npy`, int8,
-    `C x H x W` of `shape`, as the reference's harness has them. One array has one row a line.
-    """
-    lines = read_map(val_map, labels_needed=True, classes=None)
-    labels = np.array([line.label for line in lines], np.int64)
-    if path.is_dir() and not (path / INPUTS).is_file():
-        images = np.empty((len(lines), *shape), np.int8)
-        progress = Progress("reading tensors", len(lines))
-        for number, line in enumerate(lines):
-            images[number] = _read_tensor(path, line, shape)
-            progress.advance(number + 1)
-        return LabelledImages(images, labels)
-    array = read_array(path / INPUTS if path.is_dir() else path)
-    if array.shape != (len(lines), *shape):
-        raise InputError(
-            f"`{path}` must have a row of {' x '.join(map(str, shape))} for each of the "
-            f"{len(lines)} lines of `{val_map}`, got {' x '.join(map(str, array.shape))}"
-        )
-    return LabelledImages(array, labels)
-
-
-def _read_tensor(folder: Path, line: MapLine, shape: tuple[int, int, int]) -> NDArray[np.int8]:
-    whole = folder / f"{line.name}.npy"
-    path = whole if whole.is_file() else (folder / line.name).with_suffix(".npy")
-    try:
-        tensor = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{line.where}: `{path}` must be a .npy file, but: {error}") from error
-    if tensor.dtype != np.int8 or tensor.size != np.prod(shape):
-        raise InputError(
-            f"{line.where}: `{path}` must be int8, {' x '.join(map(str, shape))}, got "
-            f"{tensor.dtype}, {' x '.join(map(str, tensor.shape))}"
-        )
-    result: NDArray[np.int8] = tensor.reshape(shape)
-    return result

@@ -15,6 +15,8 @@ def network(source: Source, precision: str, ranges: Path | None, folder: Path) -
     INT8 takes the ranges of `ranges`, a calibrator.cache, else of the bundle. Raises `InputError`
     where there are none, or where they are not of this network.
     """
+    if source.model is not None:
+        return source.model
     own = source.bundle.model if source.bundle is not None else None
     int8 = precision == "int8"
     if own is not None and ranges is None and int8 == (source.precision == "int8"):
