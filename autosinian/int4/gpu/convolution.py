@@ -8,7 +8,7 @@ and packs (layout: `packing`).
 """
 
 # Triton kernels are compiled from source: their parameters cannot carry the types mypy wants.
-# mypy: disable-error-code="no-untyped-def, no-untyped-call"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 
 import triton
 import triton.language as tl

@@ -199,7 +199,7 @@ class Executor:
     def capture(self) -> None:
         """Make one CUDA graph of `run`, after running it once to compile what is missing."""
         device = self.prepared.device.torch_device
-        stream = torch.cuda.Stream(device)
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         with torch.cuda.stream(stream):
             self.run()
             stream.synchronize()

@@ -7,7 +7,7 @@ taps is then one run of bytes in memory, which is read as a single slice. With s
 keeps its own place. Padding is written out, so that the convolution needs no bounds.
 """
 
-# mypy: disable-error-code="no-untyped-def, no-untyped-call"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 
 from dataclasses import dataclass
 

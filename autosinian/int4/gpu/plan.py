@@ -97,7 +97,9 @@ class _Range:
     def scaled(self, quantize: Quantize) -> "_Range":
         """After a Quantize, before its clamp."""
         factor, half = quantize.factor.astype(np.int64), (1 << quantize.shift) >> 1
-        low, high = (np.abs(side) * factor + half >> quantize.shift for side in (self.low, self.high))
+        low, high = (
+            np.abs(side) * factor + half >> quantize.shift for side in (self.low, self.high)
+        )
         return _Range(np.sign(self.low) * low, np.sign(self.high) * high)
 
     def rescaled(self, quantize: Quantize) -> "_Range":

@@ -1,6 +1,6 @@
 """Max-pool on packed activations, average pool and fully connected layer."""
 
-# mypy: disable-error-code="no-untyped-def, no-untyped-call"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 
 import triton
 import triton.language as tl

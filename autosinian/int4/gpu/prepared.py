@@ -39,7 +39,11 @@ class PreparedLayer:
 
 def prepare(layer: Layer, arranged: Arrangement | None, device: torch.device) -> PreparedLayer:
     """Lay out and upload a layer's weights; `arranged` is for one that reads images."""
-    if arranged is not None and layer.reads == IMAGE and layer.shape.pixel_bytes != layer.shape.slice_bytes:
+    if (
+        arranged is not None
+        and layer.reads == IMAGE
+        and layer.shape.pixel_bytes != layer.shape.slice_bytes
+    ):
         weight = first_weights(layer.conv, arranged)
     else:
         weight = arrange_weights(layer.conv.weight, layer.shape.bits)

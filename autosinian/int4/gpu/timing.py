@@ -21,11 +21,21 @@ _NETWORK_SECONDS = 0.05
 _NETWORK_REPLAYS = 5
 
 
+def _stream() -> torch.cuda.Stream:
+    return torch.cuda.Stream()  # type: ignore[no-untyped-call]
+
+
+def _events() -> tuple[torch.cuda.Event, torch.cuda.Event]:
+    begin = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    return begin, end
+
+
 def timed_graph(
     run: Callable[[], None], launches: int = _LAUNCHES, replays: int = _REPLAYS
 ) -> float:
     """Median seconds of one `run`, from replays of a graph of several, after one of them."""
-    stream = torch.cuda.Stream()
+    stream = _stream()
     with torch.cuda.stream(stream):
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=stream):
@@ -34,7 +44,7 @@ def timed_graph(
         graph.replay()
         spent = []
         for _ in range(replays):
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin, end = _events()
             begin.record(stream)
             graph.replay()
             end.record(stream)
@@ -45,12 +55,12 @@ def timed_graph(
 
 def timed_once(run: Callable[[], None]) -> float:
     """Seconds of one `run` by itself, to recognise what is far too slow."""
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin, end = _events()
     begin.record()
     run()
     end.record()
     end.synchronize()
-    return begin.elapsed_time(end) / 1e3
+    return float(begin.elapsed_time(end)) / 1e3
 
 
 def fill_randomly(executor: Executor, seed: int) -> None:
@@ -116,20 +126,31 @@ class GpuLayerTimer:
 
 def network_seconds(executor: Executor) -> float:
     """Median seconds of one replay of the network's graph."""
-    executor.capture()
-    executor.replay()
+    return streams_seconds([executor])
+
+
+def streams_seconds(executors: Sequence[Executor]) -> float:
+    """Median seconds in which every executor's graph is replayed once, each on its own stream."""
+    streams = [_stream() for _ in executors]
+    for executor in executors:
+        executor.capture()
+
+    def together() -> None:
+        main = torch.cuda.current_stream()
+        for stream, executor in zip(streams, executors, strict=True):
+            stream.wait_stream(main)
+            with torch.cuda.stream(stream):
+                for _ in range(count):
+                    executor.replay()
+        for stream in streams:
+            main.wait_stream(stream)
+
+    count = 1
+    together()
     torch.cuda.synchronize()
-    once = timed_once(executor.replay)
+    once = timed_once(together)
     count = max(3, math.ceil(_NETWORK_SECONDS / _NETWORK_REPLAYS / once))
-    spent = []
-    for _ in range(_NETWORK_REPLAYS):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        for _ in range(count):
-            executor.replay()
-        end.record()
-        end.synchronize()
-        spent.append(begin.elapsed_time(end) / 1e3 / count)
+    spent = [timed_once(together) / count for _ in range(_NETWORK_REPLAYS)]
     return statistics.median(spent)
 
 

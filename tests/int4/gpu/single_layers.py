@@ -37,9 +37,7 @@ def run(layer: Layer, choice: Configuration, device: Device, images: int, seed: 
     added = None
     if shape.residual is not None and layer.residual is not None:
         branch, residual = shape.residual, layer.residual
-        kind = (
-            residual.conv.input_type if isinstance(residual, Downsample) else residual.input_type
-        )
+        kind = residual.conv.input_type if isinstance(residual, Downsample) else residual.input_type
         channels = (
             residual.conv.in_channels if isinstance(residual, Downsample) else conv.out_channels
         )
