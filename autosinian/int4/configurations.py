@@ -10,10 +10,12 @@ The ids of published autoconfig files (0 to 40) name another engine's kernels; o
   older ones, and give more programs to small batches.
 * `pipeline` (`PIPELINES`): bytes of an input pixel loaded a step (4-bit channels: two a byte), and
   how many steps are in flight.
-* `flavour`: bit 0 keeps the weights packed in 4 bits in memory (unpacked in the kernel; else
-  unpacked once beforehand: twice the bytes, fewer instructions); bit 1 runs a fixed number of
-  persistent programs, each making many tiles; bit 2 requantizes with integers instead of exact
-  float32; bit 3 starts the accumulators with an identity residual instead of adding it last.
+* `flavour` (`FLAVOURS`): `packed_weights` keeps weights in 4 bits in memory and unpacks them in the
+  kernel (else unpacked once beforehand: twice the bytes, fewer instructions); `persistent` runs a
+  fixed number of programs, each making many tiles; `integer_requantize` uses integers instead of
+  exact float32; `residual_first` starts the accumulators with an identity residual instead of
+  adding it last; `stationary` is another kernel for 1x1 convolutions, whose persistent programs
+  keep their weights and take all input channels in one step.
 
 All give the same results, bit for bit; only time differs.
 """
@@ -54,8 +56,21 @@ PIPELINES = (
     (64, 4),
     (128, 2),
     (128, 3),
+    (32, 1),
+    (64, 1),
+    (128, 1),
 )
-FLAVOURS = (0, 1, 2, 3, 4, 8, 10)
+FLAVOURS = {
+    0: (),
+    1: ("packed_weights",),
+    2: ("persistent",),
+    3: ("packed_weights", "persistent"),
+    4: ("integer_requantize",),
+    8: ("residual_first",),
+    10: ("persistent", "residual_first"),
+    12: ("stationary",),
+    13: ("stationary", "residual_first"),
+}
 
 _WAVE = 132
 _WASTE = 4
@@ -71,10 +86,11 @@ class Configuration:
     warps: int
     step_bytes: int
     stages: int
-    packed_weights: bool
-    persistent: bool
-    integer_requantize: bool
-    residual_first: bool
+    packed_weights: bool = False
+    persistent: bool = False
+    integer_requantize: bool = False
+    residual_first: bool = False
+    stationary: bool = False
 
 
 @cache
@@ -86,18 +102,15 @@ def configurations() -> dict[int, Configuration]:
 def _all() -> Iterator[Configuration]:
     for tile, (pixels, channels, warps) in enumerate(TILES):
         for pipeline, (step_bytes, stages) in enumerate(PIPELINES):
-            for flavour in FLAVOURS:
+            for number, flavour in FLAVOURS.items():
                 yield Configuration(
-                    FIRST_ID + 16 * (16 * tile + pipeline) + flavour,
+                    FIRST_ID + 16 * (16 * tile + pipeline) + number,
                     pixels,
                     channels,
                     warps,
                     step_bytes,
                     stages,
-                    packed_weights=bool(flavour & 1),
-                    persistent=bool(flavour & 2),
-                    integer_requantize=bool(flavour & 4),
-                    residual_first=bool(flavour & 8),
+                    **dict.fromkeys(flavour, True),
                 )
 
 
@@ -145,6 +158,18 @@ def refusal(configuration: Configuration, shape: LayerShape, shared_limit: int) 
             return f"steps must divide the {branch_bytes} bytes of the downsample's input pixel"
     if configuration.packed_weights and not _packable(shape):
         return "only 4-bit weights of 4-bit activations can be kept packed"
+    if configuration.stationary and (
+        shape.kernel != (1, 1)
+        or shape.stride != (1, 1)
+        or shape.padding != (0, 0)
+        or shape.relu_first
+        or (residual is not None and residual.kind != "identity")
+        or configuration.step_bytes != shape.slice_bytes
+    ):
+        return (
+            "weights can stay only for a 1x1 convolution of stride 1, without a downsample, whose "
+            "input channels are one step"
+        )
     if configuration.residual_first and (
         residual is None or residual.kind != "identity" or shape.relu_first
     ):
@@ -185,12 +210,14 @@ def candidates(shape: LayerShape, batch: int, shared_limit: int) -> tuple[Config
     for choice in configurations().values():
         if choice.integer_requantize or refusal(choice, shape, shared_limit) is not None:
             continue
-        if choice.stages > max(2, steps_of_bytes // choice.step_bytes):
+        if not choice.stationary and choice.stages > max(2, steps_of_bytes // choice.step_bytes):
             continue
         if choice.pixels > max(16, _WASTE * pixels):
             continue
         programs = _programs(choice, shape, batch)
         if choice.pixels < 64 and programs > 8 * _WAVE:
+            continue
+        if choice.stationary and programs < 2 * _WAVE:
             continue
         if choice.persistent and (programs < 4 * _WAVE or choice.packed_weights):
             continue
@@ -200,11 +227,11 @@ def candidates(shape: LayerShape, batch: int, shared_limit: int) -> tuple[Config
 
 def first_round(choices: Sequence[Configuration], shape: LayerShape) -> tuple[Configuration, ...]:
     """Of `candidates`, one of each tile: plain flavour, the middle pipeline that fits."""
-    best: dict[tuple[int, int, int], Configuration] = {}
+    best: dict[tuple[int, ...], Configuration] = {}
     for choice in choices:
-        tile = (choice.pixels, choice.channels, choice.warps)
-        if choice.packed_weights or choice.persistent or choice.residual_first:
+        if _flavour(choice) not in (_PLAIN, _STATIONARY):
             continue
+        tile = (choice.pixels, choice.channels, choice.warps, choice.stationary)
         if tile not in best or _plainness(choice, shape) < _plainness(best[tile], shape):
             best[tile] = choice
     return tuple(best.values())
@@ -248,7 +275,17 @@ def default_configuration(shape: LayerShape, batch: int, shared_limit: int) -> C
 
 
 def _flavour(choice: Configuration) -> tuple[bool, ...]:
-    return choice.packed_weights, choice.persistent, choice.residual_first
+    return (
+        choice.packed_weights,
+        choice.persistent,
+        choice.integer_requantize,
+        choice.residual_first,
+        choice.stationary,
+    )
+
+
+_PLAIN = (False,) * 5
+_STATIONARY = (*_PLAIN[:-1], True)
 
 
 def _plainness(choice: Configuration, shape: LayerShape) -> tuple[int, int]:

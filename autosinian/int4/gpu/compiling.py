@@ -13,8 +13,11 @@ _MOST_PROCESSES = 24
 
 @dataclass(frozen=True)
 class CompileTask:
-    """One specialisation of the convolution kernel; `types` names torch types of its tensors."""
+    """One specialisation of a kernel, `convolution` or `pointwise`; `types` names the torch types
+    of its tensors.
+    """
 
+    kernel: str
     types: tuple[str, ...]
     constants: tuple[tuple[str, Any], ...]
     warps: int
@@ -55,10 +58,12 @@ def _compile(task: CompileTask) -> str | None:
     from triton.runtime.errors import OutOfResources, PTXASError
 
     from autosinian.int4.gpu.convolution import convolution
+    from autosinian.int4.gpu.pointwise import pointwise
 
+    kernel = {"convolution": convolution, "pointwise": pointwise}[task.kernel]
     types = [getattr(torch, name) for name in task.types]
     try:
-        convolution.warmup(*types, 16, **dict(task.constants), num_warps=task.warps, grid=(1,))
+        kernel.warmup(*types, 16, **dict(task.constants), num_warps=task.warps, grid=(1,))
     except (CompilationError, OutOfResources, PTXASError, RuntimeError) as error:
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     return None

@@ -89,6 +89,10 @@ class _Range:
     low: NDArray[np.int64]
     high: NDArray[np.int64]
 
+    def magnitude(self) -> int:
+        """Largest of all channels."""
+        return int(max(-self.low.min(), self.high.max()))
+
     def product(self, quantize: Quantize) -> int:
         """Largest magnitude inside a Quantize."""
         largest = np.maximum(-self.low, self.high).clip(min=0) * quantize.factor.astype(np.int64)
@@ -137,13 +141,15 @@ def _too_large(quantize: Quantize, product: int) -> InputError:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """What a layer's weights allow: requantization in float32 (see `gpu/convolution`) or in 32-bit
-    integers, and whether its result before the clamp fits 16 bits, so that two are clamped at once.
+    """What a layer's weights allow: requantization in float32 (see `gpu/epilogue`) or in 32-bit
+    integers; whether its result before the clamp fits 16 bits, so that two are clamped at once;
+    and whether the residual can be rescaled in float32 too.
     """
 
     exact_in_float: bool
     exact_in_integers: bool
     halves: bool
+    residual_in_float: bool
 
 
 def arithmetic(
@@ -151,16 +157,29 @@ def arithmetic(
 ) -> Arithmetic:
     """Checks every intermediate from the weights. Raises `InputError` beyond 32 bits."""
     value = _reach(conv)
+    residual_in_float = False
     if relu_first:
         value = value.at_least(0)
     if isinstance(residual, Downsample):
-        _reach(residual.conv).rescaled(residual.to_s8)
+        branch = _reach(residual.conv)
+        branch.rescaled(residual.to_s8)
         most = np.full(conv.out_channels, 127)
-        value = value.plus(_Range(-most, most).rescaled(residual.to_s32))
+        carried = _Range(-most, most).rescaled(residual.to_s32)
+        residual_in_float = (
+            max(branch.magnitude(), carried.magnitude()) < _FLOAT_INTEGERS
+            and 128 << residual.to_s8.shift <= _FLOAT_PRODUCTS
+        )
+        value = value.plus(carried)
     elif residual is not None:
         most = np.full(conv.out_channels, ACTIVATION_RANGES[residual.input_type][1])
-        value = value.plus(_Range(0 * most, most).rescaled(residual))
-    largest = int(max(-value.low.min(), value.high.max()))
+        carried = _Range(0 * most, most).rescaled(residual)
+        residual_in_float = (
+            residual.shift == 1
+            and residual.input_type == "u4"
+            and carried.magnitude() + int(np.abs(conv.bias).max()) < _FLOAT_INTEGERS
+        )
+        value = value.plus(carried)
+    largest = value.magnitude()
     if largest >= _INT32:
         raise InputError(f"accumulators of {conv.name} must fit 32 bits; run it on the CPU")
     scaled = value.scaled(quantize)
@@ -170,7 +189,8 @@ def arithmetic(
         exact_in_float=largest < _FLOAT_INTEGERS
         and (most_out + 1) << quantize.shift <= _FLOAT_PRODUCTS,
         exact_in_integers=product < _INT32,
-        halves=int(max(-scaled.low.min(), scaled.high.max())) < _HALF_WORD,
+        halves=scaled.magnitude() < _HALF_WORD,
+        residual_in_float=residual_in_float,
     )
     if not found.exact_in_float and not found.exact_in_integers:
         raise _too_large(quantize, product)

@@ -32,9 +32,14 @@ def test_every_id_of_a_tile_is_exact(tile: int, device: Device) -> None:
 def test_ids_of_equal_programs_differ_in_warps_or_stages_alone(device: Device) -> None:
     layer = pointwise(256, 256, identity=True)
     by_program: dict[object, set[tuple[int, int]]] = {}
-    for choice in configurations().values():
+    fitting = [
+        choice
+        for choice in configurations().values()
+        if refusal(choice, layer.shape, device.shared_bytes) is None
+    ]
+    for choice in fitting:
         values = constants(layer, choice, 9) | {"STAGES": 0}
         by_program.setdefault(tuple(sorted(values.items())), set()).add(
             (choice.warps, choice.stages)
         )
-    assert sum(map(len, by_program.values())) == len(configurations())
+    assert sum(map(len, by_program.values())) == len(fitting) > 500
