@@ -1,7 +1,7 @@
 """What follows the accumulation: exact requantization in float32, residuals, packing.
 
-The integer n, |n| < 2^22, is carried as the float32 `_MAGIC + n`, whose spacing is 1 there: its bits
-are `MAGIC_BITS + n`, so that integer sums of tensor cores become floats, and floats integers,
+The integer n, |n| < 2^22, is carried as the float32 1.5 x 2^23 + n, whose spacing is 1 there: its
+bits are `MAGIC_BITS + n`, so that integer sums of tensor cores become floats, and floats integers,
 without an instruction. Products with a scale are one multiply-add into such a number, rounded to
 nearest; scales are the float32 next above the exact one, so that ties leave the half upwards (away
 from zero), and nothing else moves (`gpu/plan` checks the bounds).
@@ -15,13 +15,10 @@ import triton.language as tl
 MAGIC_BITS: tl.constexpr = tl.constexpr(0x4B400000)
 """Bits of 1.5 x 2^23."""
 
-_TWO_23: tl.constexpr = tl.constexpr(0x4B000000)
-"""Bits of 2^23: with low bits n set it is 2^23 + n."""
-
 
 @triton.jit
 def rounded_product(number, scale, INTERPRETED: tl.constexpr):
-    """`_MAGIC + round(number * scale)` as float32, rounded once."""
+    """1.5 x 2^23 plus `number * scale` as float32, rounded once, so to an integer."""
     if INTERPRETED:
         exact = number.to(tl.float64) * scale.to(tl.float64) + 12582912.0
         return exact.to(tl.float32)
@@ -111,6 +108,19 @@ def _sum_rounded_up(first, second):
 
 
 @triton.jit
+def _under_exponent(words, mask):
+    """`2^23 + (words & mask)` as float32, for a mask below 2^23: one instruction."""
+    return tl.inline_asm_elementwise(
+        "{ .reg .b32 e; mov.b32 e, 0x4B000000; lop3.b32 $0, $1, $2, e, 0xEA; }",
+        "=f,r,r",
+        [words, mask],
+        dtype=tl.float32,
+        is_pure=True,
+        pack=1,
+    )
+
+
+@triton.jit
 def _words(
     ptr,
     pixel,
@@ -149,8 +159,8 @@ def plus_residual(
     """`total` (int32, `pixels x channels` or `1 x channels`) plus `(r * factor + half) >> SHIFT`.
 
     With FLOAT (SHIFT is 1, `total` is `MAGIC_BITS` too large): a nibble in place under the exponent
-    of 2^23 is the float 2^23 + r 16^k, k at most 4; one multiply-add with `scale`, factor / 2 / 16^k,
-    makes it r factor / 2, and a sum rounded up both adds it and rounds its half up.
+    of 2^23 is the float 2^23 + r 16^k, k at most 4; one multiply-add with `scale`, that is
+    factor / 2 / 16^k, makes it r factor / 2, and a sum rounded up both adds it and rounds its half.
     """
     place = tl.arange(0, CHANNELS_BLOCK)
     nibble = place // 8 % 8
@@ -161,7 +171,7 @@ def plus_residual(
         far = nibble > 4
         words = words >> tl.where(far, 12, 0)[None, :]
         mask = 15 << (tl.where(far, nibble - 3, nibble) * 4)
-        carried = ((words & mask[None, :]) | _TWO_23).to(tl.float32, bitcast=True)
+        carried = _under_exponent(words, tl.broadcast_to(mask[None, :], words.shape))
         scale = tl.broadcast_to(scale[None, :], carried.shape)
         halves = tl.fma(carried, scale, scale * -8388608.0)
         start = tl.broadcast_to(total.to(tl.float32, bitcast=True), carried.shape)

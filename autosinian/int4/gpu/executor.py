@@ -118,7 +118,7 @@ class Executor:
         arranged = self.prepared.plan.arranged
         pixels = self.images * arranged.rows * arranged.columns
         arrange_images[(triton.cdiv(pixels, _PIXELS),)](
-            self.input,
+            self.input.view(torch.int16) if arranged.factor == 2 else self.input,
             self._arranged.view(torch.int32),
             pixels,
             CHANNELS=arranged.channels,
