@@ -148,7 +148,9 @@ class Benchmark:
         made = Executor(self.prepared, batch, choices)
         if self.compiler is not None:
             tasks = {
-                compile_task(layer, made.choices[layer.name], self.device): None
+                compile_task(
+                    layer, made.choices[layer.name], self.device, self.plan.follower(layer)
+                ): None
                 for layer in self.plan.convolutions()
             }
             self.compiler.compile(list(tasks))
@@ -198,6 +200,8 @@ class Benchmark:
                 "packed_weights": entry.configuration.packed_weights,
                 "persistent": entry.configuration.persistent,
                 "residual_first": entry.configuration.residual_first,
+                "stationary": entry.configuration.stationary,
+                "chained": entry.configuration.chained,
                 "microseconds": round(entry.seconds * 1e6, 2),
                 "floor_microseconds": round(floor_seconds(shape, batch) * 1e6, 2),
             }
@@ -292,12 +296,11 @@ class Benchmark:
         pooled = self.plan.pooled[0] * self.plan.pooled[1]
         moved = (first.out_pixels + pooled) * first.out_channels * first.out_bits // 8
         yield "max_pool", executor.run_max_pool, batch * moved / BYTES_PER_SECOND
-        for layer in self.plan.layers:
-            yield (
-                layer.name,
-                lambda layer=layer: executor.run_layer(layer),
-                floor_seconds(layer.shape, batch),
-            )
+        for layer in executor.launched():
+            floor = floor_seconds(layer.shape, batch)
+            if executor.choices[layer.name].chained and layer.shape.follower is not None:
+                floor += floor_seconds(layer.shape.follower, batch)
+            yield layer.name, lambda layer=layer: executor.run_layer(layer), floor
         last = self.plan.layers[-1].shape
         moved = last.out_pixels * last.out_channels * batch + self.network.linear.weight.size
         yield "head", executor.run_head, moved / BYTES_PER_SECOND
@@ -348,8 +351,16 @@ class Benchmark:
             chosen = [entry.configuration for entry in self.ranking.get(layer.shape, ())]
             for choice in chosen or [executor.choices[layer.name]]:
                 executor.layer_output(layer).fill_(0xA5)
+                after = self.plan.follower(layer) if choice.chained else None
+                if after is not None:
+                    executor.layer_output(after).fill_(0xA5)
                 executor.run_layer(layer, choice)
                 right = same(layer, executor.layer_output(layer), wanted)
+                if after is not None:
+                    then = expected(
+                        after, self.plan.arranged, executor.layer_output(layer), None, images
+                    )
+                    right = right and same(after, executor.layer_output(after), then)
                 wrong += not right
                 rows.append({"shape": layer.shape.text, "id": choice.id, "exact": right})
         write(self.output / "exactness.csv", rows, self.about)
