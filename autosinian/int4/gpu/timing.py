@@ -49,7 +49,7 @@ def timed_graph(
             graph.replay()
             end.record(stream)
             end.synchronize()
-            spent.append(begin.elapsed_time(end) / 1e3 / launches)
+            spent.append(float(begin.elapsed_time(end)) / 1e3 / launches)
     return statistics.median(spent)
 
 
