@@ -95,6 +95,12 @@ class IntegerLayer(torch.nn.Module):
         """The real biases, `K`."""
         return self.latent_bias * self.bias_step
 
+    def set_bits(self, bits: int) -> None:
+        """Have `bits` from now on, with steps that fit the weights as they are."""
+        self.bits = bits
+        with torch.no_grad():
+            self.log_step.copy_(fitted_steps(self.float_weight(), bits).log())
+
     def integers(
         self, input_scale: torch.Tensor, least: torch.Tensor | None, largest_bias: int
     ) -> IntegerWeights:

@@ -52,7 +52,6 @@ class QuantizedNetwork(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.network = network
-        self.int8 = frozenset(int8)
         bits = bits_of(int8, layers)
         self.input_scale: torch.Tensor
         self.register_buffer("input_scale", torch.tensor(input_scale))
@@ -98,9 +97,16 @@ class QuantizedNetwork(torch.nn.Module):
         assert isinstance(conv, IntegerConv)
         return conv
 
+    def set_bits(self, layer: Layer, bits: int) -> None:
+        """Put one layer, weights and what it reads, in 4 or 8 bits; its weights' steps are fitted
+        anew, the range of what it reads stays."""
+        self.step(layer.reads).high = ACTIVATION_HIGH[bits]
+        for name in layer.convs:
+            self.conv(name).set_bits(bits)
+
     def forward(self, images: torch.Tensor, trace: Trace | None = None) -> torch.Tensor:
         """Real logits; `trace` receives the integers that gave them."""
-        high = torch.tensor(float(INPUT_HIGH), dtype=torch.float64, device=images.device)
+        high = torch.full((), INPUT_HIGH, dtype=torch.float64, device=images.device)
         x = Scaled(images, self.input_scale, high)
         for step in self.network.stem:
             least = least_scale(x.scale) if step.residual else None

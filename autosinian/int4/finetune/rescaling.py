@@ -115,7 +115,7 @@ def rescale(
     if high is None:
         bound = source.bound * factor / torch.exp2(shift.double()) + 1
     else:
-        bound = torch.tensor(float(high), dtype=torch.float64, device=values.device)
+        bound = torch.full((), high, dtype=torch.float64, device=values.device)
     return Scaled(values, scale, bound), factor, shift
 
 

@@ -1,0 +1,113 @@
+"""A classification data set on the training device, and its exact int8 images for evaluation."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from autosinian.data.dataset import Dataset
+from autosinian.data.preprocessing import Preprocessing
+from autosinian.data.roles import Role
+from autosinian.errors import InputError
+from autosinian.supernet.training.augmentation import Augmentation, augment, normalise
+
+LARGEST_INT8 = 127
+_TRAINED_ON: tuple[Role, ...] = ("train", "batch_norm")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images, uint8 `N x 3 x h x w`, and labels, `N`, on the device."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class ImageSet:
+    """The roles of `dataset` in memory, enlarged to `resolution` when they are used.
+
+    Trained on are the images of role `train` (`batch_norm` of a data set that has no more, as the
+    shipped part of Fashion-MNIST); `calibration` gives ranges, `search` decides, `validation`
+    gives final figures only. `limit` takes the first so many of a shuffle of each.
+    """
+
+    def __init__(
+        self, dataset: Dataset, resolution: int, device: torch.device, limit: int | None = None
+    ) -> None:
+        self.dataset, self.resolution, self.device = dataset, resolution, device
+        self.rule = dataset.preprocessing(resolution)
+        self._mean = torch.tensor(self.rule.mean, device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(self.rule.std, device=device).view(1, 3, 1, 1)
+        self._limit = limit
+        self.trained_role, self.train = self._train()
+        self.calibration = self._split("calibration")
+        self.search = self._split("search")
+        # What a pixel can be at most, so that no image saturates.
+        ends = [(end - m) / s for m, s in zip(self.rule.mean, self.rule.std, strict=True)
+                for end in (0.0, 1.0)]  # fmt: skip
+        self.input_scale = max(abs(end) for end in ends) / LARGEST_INT8
+
+    def _train(self) -> tuple[Role, Split]:
+        try:
+            return "train", self._split("train")
+        except InputError:
+            # Without a folder Fashion-MNIST has its shipped part only, whose images for batch
+            # norm are training images as well.
+            return "batch_norm", self._split("batch_norm")
+
+    def _split(self, role: Role) -> Split:
+        images, labels = self.dataset.images(role)
+        order = np.random.default_rng(0).permutation(len(images))[: self._limit]
+        planes = np.ascontiguousarray(images[order].transpose(0, 3, 1, 2))
+        return Split(
+            torch.from_numpy(planes).to(self.device),
+            torch.from_numpy(labels[order]).to(self.device),
+        )
+
+    def normalised(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 or [0, 255] float `n x 3 x h x w` to normalised float, enlarged, channels last."""
+        enlarged = normalise(images, self.resolution, self._mean, self._std)
+        return enlarged.contiguous(memory_format=torch.channels_last)
+
+    def augmented(
+        self, images: torch.Tensor, how: Augmentation, generator: torch.Generator
+    ) -> torch.Tensor:
+        """As `normalised`, changed at random first."""
+        return self.normalised(augment(images, how, generator))
+
+    def steps(self, normalised: torch.Tensor) -> torch.Tensor:
+        """Normalised images in whole int8 steps of `input_scale`, as floats."""
+        whole = torch.round(normalised / self.input_scale)
+        return whole.clamp_(-LARGEST_INT8, LARGEST_INT8)
+
+    @property
+    def int8_rule(self) -> Preprocessing:
+        """The rule that makes the integer model's input of an image file."""
+        return replace(self.rule, dtype="int8", scale=self.input_scale)
+
+    def int8_images(self, role: Role) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+        """The integer model's input, `N x 3 x r x r`, and labels, by the data room's own rule."""
+        samples = self.dataset.samples(role)
+        if self._limit is not None:
+            samples = samples.first_of_shuffle(self._limit)
+        if samples.labels is None:
+            raise InputError(f"`{self.dataset.name}` has no labels for {role}")
+        rule = self.int8_rule
+        images = np.empty((len(samples), *rule.shape), np.int8)
+        for position in range(len(samples)):
+            images[position] = rule.apply(samples.read(position))
+        return images, samples.labels
+
+
+def open_images(
+    name: str, path: Path | None, resolution: int, device: torch.device, limit: int | None
+) -> ImageSet:
+    """The named data set on `device`; raises `InputError` for one that cannot be trained on."""
+    from autosinian.data.catalogue import open_dataset
+
+    return ImageSet(open_dataset(name, path), resolution, device, limit)
