@@ -20,8 +20,8 @@ AUGMENTATION = Augmentation(affine=0.25, colour=0.1, erase=0.25)
 
 def train_float(
     module: torch.nn.Module, data: ImageSet, schedule: Schedule, record: Record, seed: int = 0
-) -> torch.nn.Module:
-    """Train `module` in place by SGD; gives the average of its weights over the last epochs.
+) -> tuple[torch.nn.Module, float]:
+    """Train `module` in place by SGD; gives the average of its weights, and the epochs done.
 
     bfloat16 autocast and channels last on a GPU; batch-norm statistics are averaged as the weights
     are.
@@ -74,8 +74,7 @@ def train_float(
             )
             record.left("training in float", clock.progress, clock.seconds)
             loss_sum.zero_()
-    record.log(stage="float", done=True, epochs=clock.epoch, seconds=clock.seconds)
-    return averaged
+    return averaged, clock.epoch
 
 
 def _average(averaged: torch.nn.Module, module: torch.nn.Module, clock: Clock) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from autosinian.data.dataset import Dataset
 from autosinian.data.preprocessing import Preprocessing
@@ -52,6 +53,10 @@ class ImageSet:
                 for end in (0.0, 1.0)]  # fmt: skip
         self.input_scale = max(abs(end) for end in ends) / LARGEST_INT8
 
+    def validation(self) -> Split:
+        """The images that give final figures only."""
+        return self._split("validation")
+
     def _train(self) -> tuple[Role, Split]:
         try:
             return "train", self._split("train")
@@ -62,12 +67,16 @@ class ImageSet:
 
     def _split(self, role: Role) -> Split:
         images, labels = self.dataset.images(role)
-        order = np.random.default_rng(0).permutation(len(images))[: self._limit]
+        order = self._order(len(images))
         planes = np.ascontiguousarray(images[order].transpose(0, 3, 1, 2))
         return Split(
             torch.from_numpy(planes).to(self.device),
             torch.from_numpy(labels[order]).to(self.device),
         )
+
+    def _order(self, count: int) -> NDArray[np.int64]:
+        """Positions of the images used, shuffled: roles are sorted by class."""
+        return np.random.default_rng(0).permutation(count)[: self._limit]
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 or [0, 255] float `n x 3 x h x w` to normalised float, enlarged, channels last."""
@@ -92,16 +101,13 @@ class ImageSet:
 
     def int8_images(self, role: Role) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
         """The integer model's input, `N x 3 x r x r`, and labels, by the data room's own rule."""
-        samples = self.dataset.samples(role)
-        if self._limit is not None:
-            samples = samples.first_of_shuffle(self._limit)
-        if samples.labels is None:
-            raise InputError(f"`{self.dataset.name}` has no labels for {role}")
+        images, labels = self.dataset.images(role)
+        order = self._order(len(images))
         rule = self.int8_rule
-        images = np.empty((len(samples), *rule.shape), np.int8)
-        for position in range(len(samples)):
-            images[position] = rule.apply(samples.read(position))
-        return images, samples.labels
+        inputs = np.empty((len(order), *rule.shape), np.int8)
+        for position, chosen in enumerate(order):
+            inputs[position] = rule.apply(Image.fromarray(images[chosen]).convert("RGB"))
+        return inputs, labels[order]
 
 
 def open_images(

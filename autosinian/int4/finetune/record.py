@@ -75,3 +75,16 @@ class Record:
             writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows for people: variant, layers in 8 bits, accuracies in percent, weights in MB."""
+    lines = [f"{'variant':<34}{'search %':>10}{'validation %':>14}{'weights MB':>12}"]
+    for row in rows:
+        validation = row.get("accuracy_validation")
+        shown = "" if validation is None else f"{100 * validation:.2f}"
+        lines.append(
+            f"{row['variant']:<34}{100 * row['accuracy_search']:>10.2f}{shown:>14}"
+            f"{row['weight_bytes'] / 1e6:>12.2f}"
+        )
+    return "\n".join(lines)

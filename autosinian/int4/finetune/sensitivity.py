@@ -56,12 +56,19 @@ def sensitivities(
     return sorted(found, key=lambda one: -one.harm)
 
 
+def checked_counts(counts: Collection[int], layers: Collection[Layer]) -> None:
+    """Raise `InputError` where more layers shall stay in 8 bits than could have 4."""
+    for count in counts:
+        if not 0 < count <= len(layers):
+            raise InputError(
+                f"layers kept in 8 bits must be 1 to {len(layers)}, all that may have 4, "
+                f"but got {count}"
+            )
+
+
 def most_harmed(found: Sequence[Sensitivity], count: int) -> tuple[str, ...]:
     """Names of the `count` layers that 4 bits harm most; `InputError` where there are fewer."""
-    if not 0 <= count <= len(found):
-        raise InputError(
-            f"layers kept in 8 bits must be 0 to {len(found)}, all that may have 4, got {count}"
-        )
+    checked_counts((count,), [one.layer for one in found])
     ranked = sorted(found, key=lambda one: -one.harm)
     return tuple(one.layer.name for one in ranked[:count])
 
