@@ -41,8 +41,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     network = parser.add_argument_group("float network").add_argument
     network("--network", default="resnet50", help="resnet50 (default), resnet101 or resnet152")
     network("--depths", metavar="D,D,D,D", help="blocks of each layer in place of the network's")
-    network("--width-per-group", type=int, default=64, metavar="W", help="narrower middles below 64")
-    network("--weights", type=Path, metavar="FILE", help="trained weights (state dict); no training")
+    network(
+        "--width-per-group", type=int, default=64, metavar="W", help="narrower middles below 64"
+    )
+    network(
+        "--weights", type=Path, metavar="FILE", help="trained weights (state dict); no training"
+    )
     network("--ofa-net", type=Path, metavar="DIR", help="an OFA-ResNet subnet: net.config, init")
     network("--float-epochs", type=float, default=60.0, metavar="E")
     network("--float-seconds", type=float, metavar="S", help="train for so long at most")
@@ -52,9 +56,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     integers("--epochs", type=float, default=15.0, metavar="E")
     integers("--seconds", type=float, metavar="S", help="fine-tune for so long at most")
     integers("--batch-size", type=int, default=512, metavar="N")
-    integers(
-        "--learning-rate", type=float, default=0.01, metavar="R", help="in quantization steps"
-    )
+    integers("--learning-rate", type=float, default=0.01, metavar="R", help="in quantization steps")
     integers("--percentile", type=float, default=99.999, metavar="P", help="of activation ranges")
     integers(
         "--distillation", type=float, default=0.7, metavar="A", help="weight of the float answers"

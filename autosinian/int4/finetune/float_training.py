@@ -28,7 +28,7 @@ def train_float(
     """
     device = data.device
     torch.manual_seed(seed)
-    module.to(device, memory_format=torch.channels_last).train()
+    module.to(device).to(memory_format=torch.channels_last).train()
     averaged = copy.deepcopy(module).eval()
     decay = [p for p in module.parameters() if p.ndim > 1]
     plain = [p for p in module.parameters() if p.ndim <= 1]
@@ -55,7 +55,7 @@ def train_float(
         loss = F.cross_entropy(
             logits.float(), data.train.labels[chosen], label_smoothing=LABEL_SMOOTHING
         )
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         clock.step += 1
         _average(averaged, module, clock)

@@ -47,7 +47,8 @@ def fine_tune(
     """
     how = teaching or Teaching()
     device = data.device
-    scales, weights = [], []
+    scales: list[torch.nn.Parameter] = []
+    weights: list[torch.nn.Parameter] = []
     for name, parameter in quantized.named_parameters():
         learned = name.endswith(("log_range", "log_step"))
         parameter.requires_grad_(not learned or how.learn_ranges)
@@ -76,7 +77,7 @@ def fine_tune(
         loss = loss + how.distillation * F.kl_div(
             F.log_softmax(logits, 1), taught, reduction="batchmean"
         )
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(quantized.parameters(), LARGEST_NORM)
         optimizer.step()
         clock.step += 1

@@ -58,7 +58,7 @@ class Step(torch.nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class IntegerWeights:
-    """Weights, `K x ...`, biases, `K` (both integers as floats) and the accumulator's scale, `K`."""
+    """Weights, `K x ...`, and biases, `K`, integers as floats; the accumulator's scale, `K`."""
 
     weight: torch.Tensor
     bias: torch.Tensor

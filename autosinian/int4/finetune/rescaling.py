@@ -28,9 +28,7 @@ class Scaled:
     bound: torch.Tensor
 
 
-def fixed_point(
-    multiplier: torch.Tensor, bound: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def fixed_point(multiplier: torch.Tensor, bound: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Factors, `C` (int64), and the shift, a scalar (int64): `factor / 2^shift ~ multiplier`.
 
     The shift is the greatest up to 24 with which every factor fits 16 bits and no product of a
@@ -87,7 +85,7 @@ class _Rescale(torch.autograd.Function):
         return result
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
         multiplier, inside, values = ctx.saved_tensors
         if inside is not None:
             gradient = gradient * inside
@@ -111,7 +109,7 @@ def rescale(
     multiplier = (source.scale / scale).expand(channels)
     factor, shift = fixed_point(multiplier, source.bound)
     arguments = (source.values, multiplier, factor, shift, high, signed)
-    values: torch.Tensor = _Rescale.apply(*arguments)  # type: ignore[no-untyped-call]
+    values: torch.Tensor = _Rescale.apply(*arguments)
     if high is None:
         bound = source.bound * factor / torch.exp2(shift.double()) + 1
     else:

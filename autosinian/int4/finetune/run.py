@@ -119,7 +119,7 @@ class Finetune:
             checked_counts(options.int8_counts, layers)
             if options.weights is not None:
                 load_float_weights(module, options.weights)
-                module.to(data.device, memory_format=torch.channels_last).eval()
+                module.to(data.device).to(memory_format=torch.channels_last).eval()
             else:
                 schedule = options.float_schedule
                 module, epochs = train_float(module, data, schedule, self.record, options.seed)

@@ -97,7 +97,8 @@ def _of_torchvision(net: Any) -> FoldedNetwork:
                 raise InputError("a ResNet must be made of bottlenecks: 50 layers or more")
             downsample = None
             if block.downsample is not None:
-                downsample = fold(*block.downsample, f"{name}_downsample_0")
+                conv, norm = block.downsample
+                downsample = fold(conv, norm, f"{name}_downsample_0")
             blocks.append(
                 FoldedBlock(
                     name,
@@ -112,15 +113,15 @@ def _of_torchvision(net: Any) -> FoldedNetwork:
 
 
 def _of_ofa(net: Any) -> FoldedNetwork:
-    steps = [(getattr(step, "conv", None), step) for step in net.input_stem]
     stem = []
-    for index, (inner, step) in enumerate(steps):
+    for index, step in enumerate(net.input_stem):
         # ofa's ConvLayer holds a Conv2d as `conv`, its ResidualBlock holds a ConvLayer there.
-        residual = not isinstance(inner, torch.nn.Conv2d)
-        layer = inner if residual else step
-        prefix = ("conv1", "quantize1") if len(steps) == 1 else (f"conv1_{index}_conv",)
-        quantize = prefix[1] if len(steps) == 1 else f"conv1_{index}_quantize"
-        stem.append(FoldedStemStep(fold(layer.conv, layer.bn, prefix[0]), quantize, residual))
+        residual = not isinstance(step.conv, torch.nn.Conv2d)
+        layer = step.conv if residual else step
+        name, quantize = f"conv1_{index}_conv", f"conv1_{index}_quantize"
+        if len(net.input_stem) == 1:
+            name, quantize = "conv1", "quantize1"
+        stem.append(FoldedStemStep(fold(layer.conv, layer.bn, name), quantize, residual))
     layers: list[list[FoldedBlock]] = []
     for block in net.blocks:
         changes = isinstance(block.downsample, torch.nn.Sequential)
