@@ -1,6 +1,8 @@
 """A classification data set on the training device, and its exact int8 images for evaluation."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,12 @@ from PIL import Image
 from autosinian.data.dataset import Dataset
 from autosinian.data.preprocessing import Preprocessing
 from autosinian.data.roles import Role
+from autosinian.data.samples import Samples
 from autosinian.errors import InputError
 from autosinian.supernet.training.augmentation import Augmentation, augment, normalise
 
 LARGEST_INT8 = 127
-_TRAINED_ON: tuple[Role, ...] = ("train", "batch_norm")
+DECODING_THREADS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,7 @@ class ImageSet:
                 for end in (0.0, 1.0)]  # fmt: skip
         self.input_scale = max(abs(end) for end in ends) / LARGEST_INT8
 
+    @cached_property
     def validation(self) -> Split:
         """The images that give final figures only."""
         return self._split("validation")
@@ -66,17 +70,15 @@ class ImageSet:
             return "batch_norm", self._split("batch_norm")
 
     def _split(self, role: Role) -> Split:
-        images, labels = self.dataset.images(role)
-        order = self._order(len(images))
-        planes = np.ascontiguousarray(images[order].transpose(0, 3, 1, 2))
-        return Split(
-            torch.from_numpy(planes).to(self.device),
-            torch.from_numpy(labels[order]).to(self.device),
-        )
-
-    def _order(self, count: int) -> NDArray[np.int64]:
-        """Positions of the images used, shuffled: roles are sorted by class."""
-        return np.random.default_rng(0).permutation(count)[: self._limit]
+        samples = self.dataset.samples(role)
+        if samples.labels is None:
+            raise InputError(f"`{self.dataset.name}` has no labels for {role}")
+        # Shuffled: roles are sorted by class.
+        order = np.random.default_rng(0).permutation(len(samples))[: self._limit]
+        chosen = samples.take(order)
+        assert chosen.labels is not None
+        pixels = torch.from_numpy(_read(chosen)).to(self.device)
+        return Split(pixels.permute(0, 3, 1, 2).contiguous(), _on(chosen.labels, self.device))
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 or [0, 255] float `n x 3 x h x w` to normalised float, enlarged, channels last."""
@@ -99,15 +101,39 @@ class ImageSet:
         """The rule that makes the integer model's input of an image file."""
         return replace(self.rule, dtype="int8", scale=self.input_scale)
 
-    def int8_images(self, role: Role) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+    def int8_images(self, split: Split) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
         """The integer model's input, `N x 3 x r x r`, and labels, by the data room's own rule."""
-        images, labels = self.dataset.images(role)
-        order = self._order(len(images))
+        pixels = split.images.permute(0, 2, 3, 1).cpu().numpy()
+        inputs = np.empty((len(pixels), *self.int8_rule.shape), np.int8)
         rule = self.int8_rule
-        inputs = np.empty((len(order), *rule.shape), np.int8)
-        for position, chosen in enumerate(order):
-            inputs[position] = rule.apply(Image.fromarray(images[chosen]).convert("RGB"))
-        return inputs, labels[order]
+        for position, image in enumerate(pixels):
+            inputs[position] = rule.apply(Image.fromarray(image))
+        return inputs, split.labels.cpu().numpy()
+
+
+def _read(samples: Samples) -> NDArray[np.uint8]:
+    """All images in memory, `N x h x w x 3`; `InputError` where their sizes differ."""
+
+    def read(position: int) -> NDArray[np.uint8]:
+        return np.asarray(samples.read(position))
+
+    shape = read(0).shape
+    images = np.empty((len(samples), *shape), np.uint8)
+    # Decoding lets other threads run.
+    with ThreadPoolExecutor(DECODING_THREADS) as pool:
+        for position, image in enumerate(pool.map(read, range(len(samples)))):
+            if image.shape != shape:
+                raise InputError(
+                    f"images must have one size to be fine-tuned on, but "
+                    f"`{samples.identities[position]}` is {image.shape[1]} x {image.shape[0]} and "
+                    f"the first is {shape[1]} x {shape[0]}"
+                )
+            images[position] = image
+    return images
+
+
+def _on(labels: NDArray[np.int64], device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(labels).to(device)
 
 
 def open_images(

@@ -1,14 +1,17 @@
 """The accuracy of written integers, and the proof that the way it was found is exact."""
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
-from autosinian.data.roles import Role
 from autosinian.errors import AutosinianError
 from autosinian.int4.cpu_executor import CpuExecutor
 from autosinian.int4.finetune.emulation import correct_share, emulated_logits
 from autosinian.int4.finetune.images import ImageSet
 from autosinian.int4.network import Network
+
+JudgedRole = Literal["search", "validation"]
 
 
 class Judge:
@@ -20,9 +23,9 @@ class Judge:
 
     def __init__(self, data: ImageSet, reference_images: int) -> None:
         self._data, self._reference_images = data, reference_images
-        self._images: dict[Role, tuple[NDArray[np.int8], NDArray[np.int64]]] = {}
+        self._images: dict[JudgedRole, tuple[NDArray[np.int8], NDArray[np.int64]]] = {}
 
-    def accuracy(self, network: Network, role: Role) -> float:
+    def accuracy(self, network: Network, role: JudgedRole) -> float:
         """Part of the role's images that `network` labels right, 0 to 1."""
         images, labels = self._of(role)
         logits = emulated_logits(network, images, self._data.device)
@@ -48,7 +51,8 @@ class Judge:
             )
         return len(images)
 
-    def _of(self, role: Role) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+    def _of(self, role: JudgedRole) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
         if role not in self._images:
-            self._images[role] = self._data.int8_images(role)
+            split = self._data.validation if role == "validation" else self._data.search
+            self._images[role] = self._data.int8_images(split)
         return self._images[role]

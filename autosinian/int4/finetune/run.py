@@ -7,7 +7,7 @@ The folder then holds `model/` (all in 4 bits), `model_int8_<n>/` for each numbe
 
 import csv
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,8 +56,14 @@ class _Float:
 class Finetune:
     """One run: `Finetune(options, data).run()`."""
 
-    def __init__(self, options: FinetuneOptions, data: ImageSet) -> None:
-        self.options, self.data = options, data
+    def __init__(
+        self,
+        options: FinetuneOptions,
+        data: ImageSet,
+        kept: Callable[[Variant], None] = lambda variant: None,
+    ) -> None:
+        """`kept` is told of every network when it is written and judged."""
+        self.options, self.data, self._kept = options, data, kept
         self.record = Record(
             options.out,
             data.device,
@@ -135,7 +141,7 @@ class Finetune:
             epochs=round(epochs, 2),
             seconds=round(seconds, 1),
             accuracy_search=search,
-            accuracy_validation=float_accuracy(folded, data, data.validation()),
+            accuracy_validation=float_accuracy(folded, data, data.validation),
             arithmetic="float32, batch norm folded (TF32 on GPUs)",
             weight_bytes=4 * sum(layer.weights for layer in layers),
         )
@@ -189,6 +195,7 @@ class Finetune:
         proven = self.judge.prove(network)
         self.record.row(**row, arithmetic=f"exact integers, {proven} images equal on the processor")
         self._say_last()
+        self._kept(self.variants[-1])
 
     def _keep_sensitivities(self, found: Sequence[Sensitivity]) -> None:
         path = self.options.out / SENSITIVITY
