@@ -8,7 +8,7 @@ lanes; one thread a stream waits for them and calls back.
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +94,9 @@ class DeviceSession:
         classes: int,
         place: Place,
         release: Release,
+        takes_int8: bool = False,
     ) -> None:
+        self.takes_int8 = takes_int8
         self.batch_size = batch_size
         self.input_shape = input_shape
         self.classes = classes
@@ -149,7 +151,7 @@ class DeviceSession:
     def place(self, samples: NDArray[np.float32]) -> None:
         """Make `samples`, `N x C x H x W`, the rows that `submit_rows` names."""
         self._check_open()
-        if samples.dtype != np.float32 or samples.shape[1:] != self.input_shape:
+        if not self._takes(samples) or samples.shape[1:] != self.input_shape:
             raise ValueError(
                 f"samples must be float32, N x {_by(self.input_shape)}, got {samples.dtype}, "
                 f"{_by(samples.shape)}"
@@ -183,7 +185,7 @@ class DeviceSession:
     def _check_inputs(self, inputs: NDArray[np.float32]) -> None:
         self._check_open()
         fits = (
-            inputs.dtype == np.float32
+            self._takes(inputs)
             and inputs.ndim == 4
             and 1 <= inputs.shape[0] <= self.batch_size
             and inputs.shape[1:] == self.input_shape
@@ -193,6 +195,9 @@ class DeviceSession:
                 f"inputs must be float32, n x {_by(self.input_shape)} with 1 <= n <= "
                 f"{self.batch_size}, got {inputs.dtype}, {_by(inputs.shape)}"
             )
+
+    def _takes(self, samples: NDArray[Any]) -> bool:
+        return samples.dtype == np.float32 or (self.takes_int8 and samples.dtype == np.int8)
 
     def _check_rows(self, rows: NDArray[np.int64]) -> None:
         self._check_open()

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autosinian.engine.torch_lane import Batches, as_tensor
+from autosinian.engine.torch_lane import Batches
 
 # The first run of a shape chooses kernels and allocates workspaces, which no capture may do.
 _WARMUP_RUNS = 2
@@ -74,7 +74,7 @@ class GpuLane:
         if (self._batches.batch_size, False) not in self._runs:
             # Where samples are resident, few ever come this way.
             self.prepare(resident=False)
-        self._batches.layout.images(self._staging[: len(inputs)]).copy_(as_tensor(inputs))
+        self._batches.layout.fill(self._staging[: len(inputs)], inputs)
 
     def select(self, rows: NDArray[np.int64]) -> None:
         """Gather placed samples in pinned memory, or only their numbers where they are resident."""

@@ -1,6 +1,7 @@
 """Whether the network and the `calibrator.cache` in a bundle give its ONNX.
 
-The network is `net.config` and `init` of a subnet, or `network.onnx` where it was fixed.
+The network is `net.config` and `init` of a subnet, or `network.onnx` where it was fixed. A model
+of integers is the folder `model`, with `autoconfig` where kernels were chosen, in one archive.
 """
 
 from pathlib import Path
@@ -27,6 +28,8 @@ def compare_logits(
     `inputs` is `N x 3 x r x r`. Returns whether they agree, and the difference in words. Raises
     `InputError` where a file cannot be read.
     """
+    if bundle.path(files.INT4_MODEL).exists():
+        return _integers(bundle)
     # Heavy: only here are torch and onnx needed.
     from autosinian.quantize.qdq import quantize
     from autosinian.quantize.ranges import read_ranges
@@ -76,6 +79,15 @@ def _fixed(bundle: Bundle, candidate: Candidate, path: Path) -> str:
     prepared = prepare(load_onnx(source), candidate.subnet.resolution, f"`{files.NETWORK}`")
     path.write_bytes(prepared.model.SerializeToString(deterministic=True))
     return ""
+
+
+def _integers(bundle: Bundle) -> tuple[bool, str]:
+    """Whether `model/` and `autoconfig` are what the archive holds, byte for byte."""
+    from autosinian.int4.model import open_model
+
+    same = open_model(bundle.folder).archive == bundle.path(files.INT4_MODEL).read_bytes()
+    says = "give" if same else "do not give"
+    return same, f"model/ and autoconfig {says} {files.INT4_MODEL} byte for byte"
 
 
 def _logits(model: Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -11,7 +11,6 @@ One extension is ours, a stem of several convolutions: `conv1` is a Sequential o
 where `downsample_layer` is True, `_downsample` (Quantize); `quantize1` and `relu` are then absent.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,9 +35,9 @@ from autosinian.int4.layer_text import (
     blob_name,
     parse_layer_text,
 )
+from autosinian.int4.model_files import BLOBS, FolderFiles, ModelFiles
 from autosinian.int4.network import Bottleneck, Conv, Downsample, Network, Quantize, StemUnit
 
-BLOBS = "npdata"
 _LARGEST_BLOB = 1 << 28
 
 
@@ -48,7 +47,12 @@ def read_model(folder: Path) -> Network:
     Raises `InputError` with the layer's name for whatever is missing, unknown, of another size or
     not consistent.
     """
-    reader = _Reader(folder)
+    return read_network(FolderFiles(folder))
+
+
+def read_network(files: ModelFiles) -> Network:
+    """`read_model` for files that lie elsewhere than in a folder."""
+    reader = _Reader(files)
     root = reader.layer("model")
     root.expect("ResNetQuantized", "compute_mode")
     root.must_be("compute_mode", "s8f32")
@@ -80,19 +84,15 @@ def read_model(folder: Path) -> Network:
 class _Reader:
     """Reads layers by name and remembers which files were needed."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        if not (folder / "model").is_file() or not (folder / BLOBS).is_dir():
-            raise InputError(
-                f"model folder {folder} must hold the file `model` and the folder `{BLOBS}`, "
-                "but it does not"
-            )
+    def __init__(self, files: ModelFiles) -> None:
+        self._files = files
+        self._names = files.names()
         self._used: set[str] = set()
         self.line_end = ""
 
     def has(self, name: str) -> bool:
         """Whether there is a layer of that name."""
-        return (self._folder / name).is_file()
+        return name in self._names
 
     def layer(self, name: str) -> LayerText:
         """The text of a layer."""
@@ -116,14 +116,8 @@ class _Reader:
 
     def refuse_what_is_left(self) -> None:
         """Raise `InputError` for a file that no layer asked for."""
-        for parent, folders, files in os.walk(self._folder):
-            for name in (*folders, *files):
-                path = (Path(parent) / name).relative_to(self._folder).as_posix()
-                if path not in self._used and path != BLOBS:
-                    raise InputError(
-                        f"model folder {self._folder} has {path}, which belongs to no layer; "
-                        "remove it"
-                    )
+        for name in sorted(self._names - self._used):
+            raise InputError(f"{self._files.told} has {name}, which belongs to no layer; remove it")
 
     def _tensor(self, name: str, place: TensorPlace) -> NDArray[np.generic]:
         wanted = blob_bytes(place)
@@ -132,22 +126,18 @@ class _Reader:
         content = self._bytes(name, wanted)
         if len(content) != wanted:
             dims = " x ".join(map(str, place.dims))
+            more = " or more" if len(content) > wanted else ""
             raise InputError(
                 f"INT4 blob {name} must have {wanted} bytes ({place.dtype}, {dims}), "
-                f"got {(self._folder / name).stat().st_size}"
+                f"got {len(content)}{more}"
             )
         return decode(place, content)
 
     def _bytes(self, name: str, most: int) -> bytes:
-        path = self._folder / name
         self._used.add(name)
-        if path.is_symlink() or not path.is_file():
-            raise InputError(f"model folder {self._folder} must hold the file {name}")
-        try:
-            with path.open("rb") as stream:
-                return stream.read(most + 1)
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        if name not in self._names:
+            raise InputError(f"{self._files.told} must hold the file {name}, but does not")
+        return self._files.read(name, most + 1)
 
 
 def _children(layer: LayerText) -> int:

@@ -17,7 +17,7 @@ from autosinian.int4.layer_forms import (
     write_scale,
 )
 from autosinian.int4.layer_text import LayerText, blob_name, format_layer_text
-from autosinian.int4.model_reader import BLOBS
+from autosinian.int4.model_files import BLOBS
 from autosinian.int4.network import Bottleneck, Downsample, Network
 
 
@@ -29,14 +29,20 @@ def write_model(network: Network, folder: Path) -> None:
     if folder.exists():
         raise InputError(f"model folder {folder} must not exist yet; remove it or name another")
     with atomic_folder(folder) as temporary:
-        blobs = temporary / BLOBS
-        blobs.mkdir()
-        for layer, tensors in _forms(network):
-            text = format_layer_text(layer, network.line_end)
-            (temporary / layer.name).write_bytes(text)
-            for key, values in tensors.items():
-                dtype = layer.tensor(key).dtype
-                (blobs / blob_name(layer.name, key)).write_bytes(encode(dtype, values))
+        (temporary / BLOBS).mkdir()
+        for name, content in model_files(network).items():
+            (temporary / name).write_bytes(content)
+
+
+def model_files(network: Network) -> dict[str, bytes]:
+    """The bytes of each file of a model folder by its name in the folder, sorted."""
+    found: dict[str, bytes] = {}
+    for layer, tensors in _forms(network):
+        found[layer.name] = format_layer_text(layer, network.line_end)
+        for key, values in tensors.items():
+            dtype = layer.tensor(key).dtype
+            found[f"{BLOBS}/{blob_name(layer.name, key)}"] = encode(dtype, values)
+    return dict(sorted(found.items()))
 
 
 def _plain(name: str, kind: str, **values: str) -> Form:

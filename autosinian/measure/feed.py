@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from autosinian.engine.protocol import OnDone, ResidentSession, Session
+from autosinian.engine.protocol import Int8Session, OnDone, ResidentSession, Session
 from autosinian.measure.samples import Samples
 
 
@@ -60,8 +60,8 @@ class HostFeed:
         # One more than can be in flight: the next batch is gathered while all are.
         self._buffers: queue.SimpleQueue[NDArray[np.float32]] = queue.SimpleQueue()
         for _ in range(session.depth + 1):
-            self._buffers.put(np.empty(shape, np.float32))
-        self._own = np.empty(shape, np.float32)
+            self._buffers.put(np.empty(shape, samples.inputs.dtype))
+        self._own = np.empty(shape, samples.inputs.dtype)
 
     def load(self, indices: list[int]) -> None:
         """Bring samples into memory."""
@@ -125,6 +125,11 @@ class ResidentFeed:
     def wait(self) -> None:
         """Return when every submitted batch has completed."""
         self._session.wait()
+
+
+def takes_int8(session: Session) -> bool:
+    """Whether samples may be given to `session` as int8."""
+    return isinstance(session, Int8Session) and session.takes_int8
 
 
 def open_feed(session: Session, samples: Samples) -> Feed:

@@ -15,7 +15,7 @@ from autosinian.engine.protocol import Session
 from autosinian.engine.registry import get_engine
 from autosinian.errors import InputError, TrialFailure
 from autosinian.measure.device_feed import DevicesFeed
-from autosinian.measure.feed import Feed, open_feed
+from autosinian.measure.feed import Feed, open_feed, takes_int8
 from autosinian.measure.logs import accuracy_of, find_log, read_verdict
 from autosinian.measure.measurement import MODES, SCENARIOS, Job, Measurement
 from autosinian.measure.raw_loop import (
@@ -77,7 +77,7 @@ def _open(job: Job, abort: Abort) -> _Run:
     )
     session = engine.open(Path(job.engine_file), config)
     labels = None if job.labels is None else Path(job.labels)
-    samples = Samples(Path(job.inputs), labels, session.input_shape)
+    samples = Samples(Path(job.inputs), labels, session.input_shape, int8=takes_int8(session))
 
     def versions() -> dict[str, str]:
         return {**engine.versions(), "device": engine.device()}

@@ -7,13 +7,16 @@ from pathlib import Path
 
 from autosinian import __version__
 from autosinian.data import open_dataset
-from autosinian.engine.protocol import Engine
+from autosinian.engine.protocol import Engine, model_format
 from autosinian.errors import InputError
 from autosinian.evaluate.arrays import ArrayCache
 from autosinian.evaluate.evaluator import Evaluator
 from autosinian.evaluate.fixed_network import FixedNetworks
+from autosinian.evaluate.int4_network import Int4Networks
 from autosinian.evaluate.networks import Networks
 from autosinian.evaluate.subnets import SubnetNetworks
+from autosinian.int4.model import is_model
+from autosinian.int4.searched import Int4Network, open_int4_network
 from autosinian.measure.serving import serving_tunables
 from autosinian.measure.workers import DEFAULT_CHOICE, WorkerChoice, Workers
 from autosinian.network.fixed import FixedNetwork, open_network
@@ -31,7 +34,7 @@ class Workbench:
     """The rooms of one study, opened and checked against each other."""
 
     document: Document
-    network: Supernet | FixedNetwork
+    network: Supernet | FixedNetwork | Int4Network
     engine: Engine
     workers: Workers
     space: Space
@@ -72,6 +75,12 @@ def open_workbench(
             f"{network.classes} and `{document.data.name}` has {dataset.classes}"
         )
     engine, workers = choice.open(document.engine)
+    wanted = "int4" if isinstance(network, Int4Network) else "onnx"
+    if model_format(engine) != wanted:
+        raise InputError(
+            f"engine `{engine.name}` builds {model_format(engine)} models, but `{network.name}` "
+            f"is {wanted}: `engine: int4` is for model folders of integers, and they for it alone"
+        )
     space = Space(
         document,
         network,
@@ -95,14 +104,20 @@ def open_workbench(
     return Workbench(document, network, engine, workers, space, store, evaluator, folder)
 
 
-def _open_network(document: Document) -> Supernet | FixedNetwork:
+def _open_network(document: Document) -> Supernet | FixedNetwork | Int4Network:
     if document.network is not None:
+        if is_model(Path(document.network.source)):
+            return open_int4_network(document.network)
         return open_network(document.network)
     assert document.supernet is not None  # the document has one of the two
     return open_supernet(document.supernet)
 
 
-def _networks(network: Supernet | FixedNetwork, arrays: ArrayCache, folder: Path) -> Networks:
+def _networks(
+    network: Supernet | FixedNetwork | Int4Network, arrays: ArrayCache, folder: Path
+) -> Networks:
+    if isinstance(network, Int4Network):
+        return Int4Networks(network, arrays, folder)
     if isinstance(network, FixedNetwork):
         return FixedNetworks(network, arrays, folder)
     return SubnetNetworks(network, arrays, folder)
