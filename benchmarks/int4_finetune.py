@@ -5,8 +5,9 @@
 Runs `autosinian int4 finetune` with its time divided: about half to train the float network, a
 quarter to fine-tune all layers in 4 bits, the rest to networks that keep the most harmed layers in
 8 bits. What is done is copied to RESULTS as it comes: `int4_finetune.csv` (accuracies, device,
-versions, date), `int4_finetune_sensitivity.csv`, `int4_finetune.jsonl` (the log), `input.json` and
-each model folder as a tar. `float.pt` stays in WORK; `--weights` starts from it.
+versions, date), `int4_finetune_trade_off.svg`, `int4_finetune_sensitivity.csv`,
+`int4_finetune.jsonl` (the log), `input.json`, `chosen.json` and each model folder as a tar.
+`float.pt` stays in WORK; `--weights` starts from it.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from autosinian.errors import AutosinianError
 from autosinian.int4.finetune.choice import Variant
 from autosinian.int4.finetune.images import open_images
 from autosinian.int4.finetune.options import FinetuneOptions
-from autosinian.int4.finetune.record import LOG, TABLE, table
+from autosinian.int4.finetune.record import LOG, PLOT, TABLE, table
 from autosinian.int4.finetune.run import CHOSEN, INPUT, SENSITIVITY, Finetune
 from autosinian.int4.finetune.schedule import Schedule
 from autosinian.supernet.training.processes import training_device
@@ -32,6 +33,7 @@ COPIED = {
     TABLE: "int4_finetune.csv",
     SENSITIVITY: "int4_finetune_sensitivity.csv",
     LOG: "int4_finetune.jsonl",
+    PLOT: "int4_finetune_trade_off.svg",
     INPUT: "input.json",
     CHOSEN: "chosen.json",
 }
@@ -71,7 +73,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--int8-layers", default="4,12", help="numbers of layers in 8 bits")
     parser.add_argument("--batch-size", type=int, default=512)
     parser.add_argument("--float-learning-rate", type=float, default=0.4)
-    parser.add_argument("--learning-rate", type=float, default=0.01)
+    parser.add_argument("--learning-rate", type=float, default=0.02)
     parser.add_argument("--sensitivity-images", type=int, default=1000)
     parser.add_argument("--reference-images", type=int, default=500)
     parser.add_argument("--limit", type=int, help="so many images of each role at most")

@@ -11,7 +11,8 @@ straight-through gradients backward, write the integers, and judge what was writ
 
 Writes to DIR: model/ (all layers in 4 bits), model_int8_N/ for each N of --int8-layers (the N
 layers that 4 bits harm most stay in 8), input.json (how an image becomes the int8 input),
-accuracy.csv (the trade-off), sensitivity.csv, chosen.json, log.jsonl and float.pt.
+accuracy.csv and trade_off.svg (accuracy over size), sensitivity.csv, chosen.json, log.jsonl and
+float.pt.
 
 examples:
   autosinian int4 finetune --data fashion_mnist --resolution 32 --depths 1,1,1,1 \\
@@ -56,7 +57,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     integers("--epochs", type=float, default=15.0, metavar="E")
     integers("--seconds", type=float, metavar="S", help="fine-tune for so long at most")
     integers("--batch-size", type=int, default=512, metavar="N")
-    integers("--learning-rate", type=float, default=0.01, metavar="R", help="in quantization steps")
+    integers("--learning-rate", type=float, default=0.02, metavar="R", help="in quantization steps")
     integers("--percentile", type=float, default=99.999, metavar="P", help="of activation ranges")
     integers(
         "--distillation", type=float, default=0.7, metavar="A", help="weight of the float answers"

@@ -18,20 +18,20 @@ ACTIVATION_HIGH = {4: 15, 8: 127}
 """Greatest unsigned activation: 8-bit layers read u7, see `autosinian.int4.network`."""
 LARGEST_BIAS = (1 << 15) - 1
 LEAST_STEP = 1e-12
-_CLIPS = 24
+_CLIPS = 16
 
 
 def fitted_steps(weight: torch.Tensor, bits: int) -> torch.Tensor:
-    """Each output channel's step, `K`, of the least squared error over 24 clips of its range.
+    """Each output channel's step, `K`, of the least squared error over 16 clips of its range.
 
     `weight` is `K x ...`; the clips are evenly spaced parts, 1/2 to 1, of the greatest weight.
     """
     low, high = WEIGHT_LIMITS[bits]
-    flat = weight.detach().double().flatten(1)
+    flat = weight.detach().flatten(1)
     greatest = flat.abs().amax(1).clamp(min=LEAST_STEP * high)
     best = greatest / high
     least = torch.full_like(best, float("inf"))
-    for clip in torch.linspace(0.5, 1.0, _CLIPS, dtype=torch.float64).tolist():
+    for clip in torch.linspace(0.5, 1.0, _CLIPS).tolist():
         step = greatest * (clip / high)
         rounded = torch.round(flat / step[:, None]).clamp(low, high) * step[:, None]
         error = (rounded - flat).square().sum(1)

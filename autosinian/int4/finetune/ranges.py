@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from autosinian.errors import AutosinianError
 from autosinian.int4.finetune.folded import FoldedNetwork
 from autosinian.int4.finetune.images import ImageSet
 from autosinian.quantize.histogram import BINS, Histogram
@@ -15,7 +16,10 @@ def device_histogram(values: torch.Tensor) -> Histogram:
     magnitudes = values.detach().abs().flatten()
     greatest = float(magnitudes.max())
     if not math.isfinite(greatest):
-        raise ValueError(f"activations must be finite, but the greatest is {greatest}")
+        raise AutosinianError(
+            f"activations must be finite, but the greatest is {greatest}; train the float network "
+            "again with a smaller learning rate"
+        )
     histogram = Histogram()
     span = 2.0 ** max(math.frexp(greatest)[1], -100) if greatest > 0 else 0.0
     places = (magnitudes * (BINS / span)).long() if span > 0 else magnitudes.long()

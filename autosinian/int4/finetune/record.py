@@ -1,4 +1,4 @@
-"""What a run leaves behind: a log of JSON lines and a table of accuracies, written as they come."""
+"""What a run leaves behind: a log of JSON lines, a table of accuracies and its plot."""
 
 import csv
 import datetime
@@ -12,9 +12,11 @@ import torch
 
 from autosinian.content import atomic_file
 from autosinian.data.progress import told_duration
+from autosinian.int4.finetune.trade_off import trade_off_svg
 
 LOG = "log.jsonl"
 TABLE = "accuracy.csv"
+PLOT = "trade_off.svg"
 COLUMNS = (
     "network",
     "data",
@@ -69,12 +71,22 @@ class Record:
         self.say(f"{what}: {done:.0%}, {told_duration(remaining)} left")
 
     def row(self, **values: Any) -> None:
-        """Add a row to the table and write it anew."""
+        """Add a row to the table; table and plot are written anew."""
         self.rows.append({**self._common, **values})
+        self._write()
+
+    def amend(self, **values: Any) -> None:
+        """Change the last row."""
+        self.rows[-1].update(values)
+        self._write()
+
+    def _write(self) -> None:
         with atomic_file(self.folder / TABLE) as temporary, temporary.open("w", newline="") as out:
             writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)
+        with atomic_file(self.folder / PLOT) as temporary:
+            temporary.write_text(trade_off_svg(self.rows))
 
 
 def table(rows: list[dict[str, Any]]) -> str:

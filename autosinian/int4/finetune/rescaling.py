@@ -70,13 +70,13 @@ class _Rescale(torch.autograd.Function):
             negative = whole < 0
             whole.abs_()
         else:
-            whole.clamp_(min=0)
+            # A negative value comes out below 1, so that the clamp below is its ReLU too.
             inside = values > 0
         whole.mul_(steps).add_(half).bitwise_right_shift_(shift)
         if high is not None:
             fits = whole <= high
             inside = fits if inside is None else inside.logical_and_(fits)
-            whole.clamp_(max=high)
+            whole.clamp_(min=0, max=high)
         result = whole.to(values.dtype)
         if signed:
             result = torch.where(negative, -result, result)
@@ -102,8 +102,8 @@ def rescale(
 ) -> tuple[Scaled, torch.Tensor, torch.Tensor]:
     """`source` in another `scale` (`C` or one number), its factors and its shift.
 
-    Unsigned, negative values become 0 first (the ReLU); `high` is the greatest value of the result
-    (the least is then 0, or `-high` where signed), None clamps nothing.
+    `high` is the greatest value of the result (the least is 0, the ReLU, or `-high` where signed);
+    None clamps nothing. Unsigned without `high`, values must not be negative.
     """
     channels = source.values.shape[1]
     multiplier = (source.scale / scale).expand(channels)

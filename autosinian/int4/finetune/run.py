@@ -1,8 +1,8 @@
 """From images to models of integers: the steps of `autosinian int4 finetune`, each kept as it ends.
 
 The folder then holds `model/` (all in 4 bits), `model_int8_<n>/` for each number of layers kept in
-8 bits, `input.json` (how an image becomes the int8 input), `accuracy.csv`, `sensitivity.csv`,
-`chosen.json`, `log.jsonl` and `float.pt`.
+8 bits, `input.json` (how an image becomes the int8 input), `accuracy.csv`, `trade_off.svg`,
+`sensitivity.csv`, `chosen.json`, `log.jsonl` and `float.pt`.
 """
 
 import csv
@@ -183,19 +183,20 @@ class Finetune:
         search = self.judge.accuracy(network, "search")
         validation = self.judge.accuracy(network, "validation")
         self.variants.append(Variant(name, int8, search, validation, folder))
-        row = {
-            "variant": name,
-            "int8_layers": len(int8),
-            "epochs": round(epochs, 2),
-            "seconds": round(seconds, 1),
-            "accuracy_search": search,
-            "accuracy_validation": validation,
-            "weight_bytes": size,
-        }
-        proven = self.judge.prove(network)
-        self.record.row(**row, arithmetic=f"exact integers, {proven} images equal on the processor")
+        self.record.row(
+            variant=name,
+            int8_layers=len(int8),
+            epochs=round(epochs, 2),
+            seconds=round(seconds, 1),
+            accuracy_search=search,
+            accuracy_validation=validation,
+            arithmetic="exact integers",
+            weight_bytes=size,
+        )
         self._say_last()
         self._kept(self.variants[-1])
+        proven = self.judge.prove(network)
+        self.record.amend(arithmetic=f"exact integers, {proven} images equal on the processor")
 
     def _keep_sensitivities(self, found: Sequence[Sensitivity]) -> None:
         path = self.options.out / SENSITIVITY

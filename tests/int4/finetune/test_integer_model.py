@@ -43,7 +43,10 @@ def trained(net: QuantizedNetwork) -> np.ndarray:
     [
         (resnet(), ()),
         (resnet(3), MIXED),
-        (resnet(), tuple(f"layer{i}_{j}_conv{k}" for i in (1, 2) for j in (0, 1) for k in (1, 2, 3))),
+        (
+            resnet(),
+            tuple(f"layer{i}_{j}_conv{k}" for i in (1, 2) for j in (0, 1) for k in (1, 2, 3)),
+        ),
         (ofa_like(), ()),
         (ofa_like(), ("conv1_1_conv", "layer2_0_conv1")),
     ],

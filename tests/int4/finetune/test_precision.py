@@ -19,7 +19,9 @@ from tests.int4.finetune.small_network import RESOLUTION, layers, ofa_like, resn
 
 def test_a_layer_holds_all_convolutions_that_read_one_tensor() -> None:
     found = {layer.name: layer for layer in layers(resnet())}
-    assert list(found) == [f"layer{i}_{j}_conv{k}" for i in (1, 2) for j in (0, 1) for k in (1, 2, 3)]
+    assert list(found) == [
+        f"layer{i}_{j}_conv{k}" for i in (1, 2) for j in (0, 1) for k in (1, 2, 3)
+    ]
     assert found["layer2_0_conv1"].convs == ("layer2_0_conv1", "layer2_0_downsample_0")
     assert found["layer2_0_conv1"].reads == "layer1_1_quantize3"
     assert found["layer1_0_conv1"].reads == "quantize1"

@@ -37,22 +37,27 @@ class Teacher(torch.nn.Module):
         return self.network(x)
 
 
-def ten_classes() -> FoldedNetwork:
+def ten_classes(data: ImageSet) -> FoldedNetwork:
+    """A network whose answers differ from image to image."""
     network = resnet()
     torch.manual_seed(0)
-    weight, bias = torch.randn(10, network.linear_weight.shape[1]) * 0.3, torch.zeros(10)
-    return FoldedNetwork(network.stem, network.layers, weight, bias)
+    weight, bias = torch.randn(10, network.linear_weight.shape[1]) * 0.1, torch.zeros(10)
+    network = FoldedNetwork(network.stem, network.layers, weight, bias)
+    with torch.no_grad():
+        bias -= network(data.normalised(data.train.images)).mean(0)
+    return network
 
 
-def calibrated(data: ImageSet) -> tuple[FoldedNetwork, QuantizedNetwork]:
-    network = ten_classes()
-    ranges = activation_ranges(network, data)
+def calibrated(data: ImageSet, wider: float = 1) -> tuple[FoldedNetwork, QuantizedNetwork]:
+    network = ten_classes(data)
+    found = activation_ranges(network, data)
+    ranges = {name: wider * value for name, value in found.items()}
     return network, QuantizedNetwork(network, layers(network), ranges, data.input_scale)
 
 
 def test_gradients_reach_every_parameter() -> None:
     net = quantized(resnet())
-    net(images()).square().sum().backward()
+    torch.autograd.backward(net(images()).square().sum())
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
@@ -61,7 +66,7 @@ def test_gradients_reach_every_parameter() -> None:
 
 def test_the_gradient_of_a_last_bias_is_that_of_the_float_network() -> None:
     net = quantized(resnet())
-    net(images())[:, 1].sum().backward()
+    torch.autograd.backward(net(images())[:, 1].sum())
     assert net.linear.latent_bias.grad is not None
     expected = torch.zeros(CLASSES)
     expected[1] = len(images()) * net.linear.bias_step
@@ -71,17 +76,17 @@ def test_the_gradient_of_a_last_bias_is_that_of_the_float_network() -> None:
 def test_fine_tuning_brings_the_integers_nearer_to_the_float_network(
     data: ImageSet, tmp_path: Path
 ) -> None:
-    network, net = calibrated(data)
+    network, net = calibrated(data, wider=3)
     before = divergence(network, net, data, 64)
-    schedule = Schedule(epochs=6, learning_rate=0.03, batch_size=16)
+    schedule = Schedule(epochs=5, learning_rate=0.03, batch_size=16)
     record = Record(tmp_path, CPU)
     epochs = fine_tune(
         net, Teacher(network), data, schedule, record, stage="int4", teaching=Teaching(1.0)
     )
-    assert epochs == 6
-    assert divergence(network, net, data, 64) < before
+    assert epochs == 5
+    assert divergence(network, net, data, 64) < 0.9 * before
     log = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
-    assert [line["epoch"] for line in log] == [1, 2, 3, 4, 5, 6]
+    assert [line["epoch"] for line in log] == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("learned", [True, False])
@@ -102,7 +107,7 @@ def test_scales_change_only_where_they_are_learned(
 
 
 def test_sensitivity_is_what_one_layer_in_4_bits_costs(data: ImageSet) -> None:
-    network = ten_classes()
+    network = ten_classes(data)
     ranges = activation_ranges(network, data)
     found = sensitivities(network, layers(network), ranges, data, 32)
     assert [one.harm for one in found] == sorted((one.harm for one in found), reverse=True)
@@ -129,11 +134,9 @@ def test_inputs_in_int8_are_those_that_training_sees(data: ImageSet) -> None:
 
 
 def test_the_splits_that_decide_and_that_judge_do_not_overlap(data: ImageSet) -> None:
-    whole = open_images("fashion_mnist", None, RESOLUTION, CPU, None)
-    decides = {image.numpy().tobytes() for image in whole.search.images}
-    judges = {image.numpy().tobytes() for image in whole.validation.images}
-    trained = {image.numpy().tobytes() for image in whole.train.images}
-    assert not decides & judges and not trained & judges and not trained & decides
+    splits = (data.train, data.calibration, data.search, data.validation)
+    pixels = [image.numpy().tobytes() for split in splits for image in split.images]
+    assert len(set(pixels)) == len(pixels) == 4 * 64
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
