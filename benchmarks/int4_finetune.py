@@ -28,6 +28,7 @@ from autosinian.int4.finetune.schedule import Schedule
 from autosinian.supernet.training.processes import training_device
 
 UNLIMITED_EPOCHS = 1000
+PART_BYTES = 15_000_000
 FLOAT_SHARE, INTEGER_SHARE, MIXED_SHARE = 0.5, 0.25, 0.14
 COPIED = {
     TABLE: "int4_finetune.csv",
@@ -47,12 +48,20 @@ def keep(work: Path, output: Path) -> None:
 
 
 def pack(folder: Path, output: Path) -> None:
-    """One model folder as a tar, whole or not at all."""
+    """One model folder as a tar, whole or not at all; in parts to be joined where it is large."""
     with (
         atomic_file(output / f"{folder.name}.tar.gz") as temporary,
         tarfile.open(temporary, "w:gz") as archive,
     ):
         archive.add(folder, folder.name)
+    whole = output / f"{folder.name}.tar.gz"
+    content = whole.read_bytes()
+    if len(content) > PART_BYTES:
+        for number, start in enumerate(range(0, len(content), PART_BYTES)):
+            part = content[start : start + PART_BYTES]
+            with atomic_file(output / f"{whole.name}.{number:02}") as temporary:
+                temporary.write_bytes(part)
+        whole.unlink()
 
 
 def parse() -> argparse.Namespace:
