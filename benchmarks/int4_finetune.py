@@ -2,9 +2,9 @@
 
     python benchmarks/int4_finetune.py --data-path CIFAR10.tar.xz --work WORK --output RESULTS
 
-Runs `autosinian int4 finetune` with its time divided: about half to train the float network, a
-quarter to fine-tune all layers in 4 bits, the rest to networks that keep the most harmed layers in
-8 bits. What is done is copied to RESULTS as it comes: `int4_finetune.csv` (accuracies, device,
+Runs `autosinian int4 finetune` with its time divided: about half to train the float network, the
+rest in equal parts to fine-tune all layers in 4 bits and networks that keep the most harmed layers
+in 8 bits. What is done is copied to RESULTS as it comes: `int4_finetune.csv` (accuracies, device,
 versions, date), `int4_finetune_trade_off.svg`, `int4_finetune_sensitivity.csv`,
 `int4_finetune.jsonl` (the log), `input.json`, `chosen.json` and each model folder as a tar.
 `float.pt` stays in WORK; `--weights` starts from it.
@@ -29,7 +29,7 @@ from autosinian.supernet.training.processes import training_device
 
 UNLIMITED_EPOCHS = 1000
 PART_BYTES = 15_000_000
-FLOAT_SHARE, INTEGER_SHARE, MIXED_SHARE = 0.5, 0.25, 0.14
+FLOAT_SHARE = 0.47
 COPIED = {
     TABLE: "int4_finetune.csv",
     SENSITIVITY: "int4_finetune_sensitivity.csv",
@@ -73,7 +73,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data-path", type=Path)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--time", type=float, default=280.0, help="seconds of training in all")
+    parser.add_argument("--time", type=float, default=300.0, help="seconds of training in all")
     parser.add_argument("--resolution", type=int, default=96)
     parser.add_argument("--network", default="resnet50")
     parser.add_argument("--depths", type=lambda text: tuple(map(int, text.split(","))))
@@ -95,8 +95,13 @@ def main() -> int:
     args = parse()
     counts = tuple(int(part) for part in args.int8_layers.split(",") if part)
 
-    def schedule(share: float, rate: float) -> Schedule:
-        return Schedule(UNLIMITED_EPOCHS, rate, args.batch_size, args.time * share)
+    float_share = 0.0 if args.weights else FLOAT_SHARE
+    integers = Schedule(
+        UNLIMITED_EPOCHS,
+        args.learning_rate,
+        args.batch_size,
+        args.time * (1 - float_share) / (1 + len(counts)),
+    )
 
     args.output.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
@@ -104,9 +109,14 @@ def main() -> int:
         options = FinetuneOptions(
             out=args.work,
             resolution=args.resolution,
-            float_schedule=schedule(FLOAT_SHARE, args.float_learning_rate),
-            integer_schedule=schedule(INTEGER_SHARE, args.learning_rate),
-            mixed_schedule=schedule(MIXED_SHARE / max(1, len(counts)), args.learning_rate),
+            float_schedule=Schedule(
+                UNLIMITED_EPOCHS,
+                args.float_learning_rate,
+                args.batch_size,
+                args.time * FLOAT_SHARE,
+            ),
+            integer_schedule=integers,
+            mixed_schedule=integers,
             network=args.network,
             depths=args.depths,
             width_per_group=args.width_per_group,
@@ -118,8 +128,9 @@ def main() -> int:
         data = open_images(args.data, args.data_path, args.resolution, device, args.limit)
         print(f"read the images in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
 
-        def kept(variant: Variant) -> None:
-            pack(variant.folder, args.output)
+        def kept(variant: Variant | None) -> None:
+            if variant is not None:
+                pack(variant.folder, args.output)
             keep(args.work, args.output)
 
         work, failure = Finetune(options, data, kept), 0

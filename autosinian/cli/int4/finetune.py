@@ -32,7 +32,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--data", required=True, metavar="NAME", help="cifar10, fashion_mnist, imagenet")
+    add(
+        "--data",
+        required=True,
+        metavar="NAME",
+        help="cifar10, fashion_mnist, or imagenet (images of one size)",
+    )
     add("--data-path", type=Path, metavar="PATH", help="its folder or archive")
     add("--out", type=Path, required=True, metavar="DIR", help="where results go")
     add("--resolution", type=int, required=True, metavar="PX", help="images are enlarged to this")

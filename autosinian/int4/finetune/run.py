@@ -60,9 +60,10 @@ class Finetune:
         self,
         options: FinetuneOptions,
         data: ImageSet,
-        kept: Callable[[Variant], None] = lambda variant: None,
+        kept: Callable[[Variant | None], None] = lambda variant: None,
     ) -> None:
-        """`kept` is told of every network when it is written and judged."""
+        """`kept` is called after every row of the table, with the network that it is of once that is
+        written."""
         self.options, self.data, self._kept = options, data, kept
         self.record = Record(
             options.out,
@@ -146,6 +147,7 @@ class Finetune:
             weight_bytes=4 * sum(layer.weights for layer in layers),
         )
         self._say_last()
+        self._kept(None)
         ranges = activation_ranges(folded, data, percentile=options.percentile)
         return _Float(module, folded, layers, ranges, search)
 
@@ -197,6 +199,7 @@ class Finetune:
         self._kept(self.variants[-1])
         proven = self.judge.prove(network)
         self.record.amend(arithmetic=f"exact integers, {proven} images equal on the processor")
+        self._kept(None)
 
     def _keep_sensitivities(self, found: Sequence[Sensitivity]) -> None:
         path = self.options.out / SENSITIVITY
