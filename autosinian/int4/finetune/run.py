@@ -62,8 +62,7 @@ class Finetune:
         data: ImageSet,
         kept: Callable[[Variant | None], None] = lambda variant: None,
     ) -> None:
-        """`kept` is called after every row of the table, with the network that it is of once that is
-        written."""
+        """`kept` is called after every row of the table, with its network once that is written."""
         self.options, self.data, self._kept = options, data, kept
         self.record = Record(
             options.out,
