@@ -27,6 +27,10 @@ class ModelFiles(Protocol):
         """At most the first `most` bytes of a file that `names` gives. Raises `InputError`."""
         ...
 
+    def size(self, name: str) -> int:
+        """How many bytes a file has that was read."""
+        ...
+
 
 class FolderFiles:
     """A model folder. Links are not followed: no file outside it is read."""
@@ -58,6 +62,10 @@ class FolderFiles:
         except OSError as error:
             raise InputError(f"`{path}` cannot be read: {error.strerror}") from error
 
+    def size(self, name: str) -> int:
+        """How many bytes a file has."""
+        return (self._folder / name).stat().st_size
+
 
 class ArchiveFiles:
     """The part below `prefix` of a zip archive in memory; nothing is unpacked to disk."""
@@ -82,3 +90,7 @@ class ArchiveFiles:
                 return stream.read(most)
         except (KeyError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
             raise InputError(f"{self.told} has a damaged {name}: {error}") from error
+
+    def size(self, name: str) -> int:
+        """How many bytes a file has."""
+        return self._archive.getinfo(self._prefix + name).file_size

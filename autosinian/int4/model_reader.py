@@ -11,7 +11,7 @@ One extension is ours, a stem of several convolutions: `conv1` is a Sequential o
 where `downsample_layer` is True, `_downsample` (Quantize); `quantize1` and `relu` are then absent.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -105,31 +105,27 @@ class _Reader:
         self.line_end = line_end
         return layer
 
-    def with_tensors(self, name: str) -> tuple[LayerText, dict[str, NDArray[np.generic]]]:
-        """A layer and all its tensors."""
+    def with_tensors(self, name: str) -> tuple[LayerText, "_Tensors"]:
+        """A layer and its tensors, whose blobs are read when they are asked for."""
         layer = self.layer(name)
-        return layer, {
-            key: self._tensor(f"{BLOBS}/{blob_name(name, key)}", place)
-            for key, place in layer.values.items()
-            if isinstance(place, TensorPlace)
-        }
+        return layer, _Tensors(self, layer)
 
     def refuse_what_is_left(self) -> None:
         """Raise `InputError` for a file that no layer asked for."""
         for name in sorted(self._names - self._used):
             raise InputError(f"{self._files.told} has {name}, which belongs to no layer; remove it")
 
-    def _tensor(self, name: str, place: TensorPlace) -> NDArray[np.generic]:
+    def tensor(self, name: str, place: TensorPlace) -> NDArray[np.generic]:
+        """The values of the blob `name`."""
         wanted = blob_bytes(place)
         if wanted > _LARGEST_BLOB:
             raise InputError(f"INT4 blob {name} must be at most {_LARGEST_BLOB} B, got {wanted}")
         content = self._bytes(name, wanted)
         if len(content) != wanted:
             dims = " x ".join(map(str, place.dims))
-            more = " or more" if len(content) > wanted else ""
             raise InputError(
                 f"INT4 blob {name} must have {wanted} bytes ({place.dtype}, {dims}), "
-                f"got {len(content)}{more}"
+                f"got {self._files.size(name)}"
             )
         return decode(place, content)
 
@@ -138,6 +134,24 @@ class _Reader:
         if name not in self._names:
             raise InputError(f"{self._files.told} must hold the file {name}, but does not")
         return self._files.read(name, most + 1)
+
+
+class _Tensors(Mapping[str, NDArray[np.generic]]):
+    """The tensors of one layer by key; what its text says can be checked before any is read."""
+
+    def __init__(self, reader: _Reader, layer: LayerText) -> None:
+        self._reader, self._layer = reader, layer
+
+    def __getitem__(self, key: str) -> NDArray[np.generic]:
+        name = f"{BLOBS}/{blob_name(self._layer.name, key)}"
+        return self._reader.tensor(name, self._layer.tensor(key))
+
+    def __iter__(self) -> Iterator[str]:
+        values = self._layer.values.items()
+        return (key for key, value in values if isinstance(value, TensorPlace))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def _children(layer: LayerText) -> int:

@@ -8,16 +8,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import mlperf_loadgen
 import numpy as np
 
 from autosinian.engine.protocol import Session
 from autosinian.engine.registry import get_engine
 from autosinian.errors import InputError, TrialFailure
+from autosinian.measure.answers import Answers, answers_for
 from autosinian.measure.device_feed import DevicesFeed
 from autosinian.measure.feed import Feed, open_feed, takes_int8
-from autosinian.measure.logs import accuracy_of, find_log, read_verdict
+from autosinian.measure.logs import find_log, read_verdict
 from autosinian.measure.measurement import MODES, SCENARIOS, Job, Measurement
+from autosinian.measure.native_sut import NativeSut, native_sut
 from autosinian.measure.raw_loop import (
     Ready,
     latencies_s,
@@ -32,8 +33,11 @@ from autosinian.measure.settings import (
     log_settings,
     test_settings,
 )
-from autosinian.measure.sut import Abort, OfflineSut, ServerSut, StreamSut, Sut
+from autosinian.measure.sut import Abort, OfflineSut, PythonSut, ServerSut, StreamSut, Sut
+from autosinian.native.library import load
 from autosinian.space.candidate import EngineConfig
+
+mlperf_loadgen = load()
 
 _WARMUP_S = 0.2
 _WINDOWS = 4
@@ -43,7 +47,7 @@ _ABOVE_ESTIMATE = 1.1
 _SERVED_BY_SEVERAL = ("Offline", "Server")
 _MANY_QUERIES = 500_000
 _LONG_RUN = 1.5
-_SUT_KEYS = ("deque_timeout_us", "in_flight", "warmup_s")
+_SUT_KEYS = ("deque_timeout_us", "in_flight", "native", "warmup_s")
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class _Run:
     session: Session | None
     feed: Feed
     samples: Samples
+    answers: Answers
     versions: Callable[[], Mapping[str, str]]
     close: Callable[[], None]
     abort: Abort
@@ -76,20 +81,22 @@ def _open(job: Job, abort: Abort) -> _Run:
         job.engine["engine"], job.engine["batch_size"], **job.engine["options"]
     )
     session = engine.open(Path(job.engine_file), config)
-    labels = None if job.labels is None else Path(job.labels)
+    labels = None if job.labels is None or job.task else Path(job.labels)
     samples = Samples(Path(job.inputs), labels, session.input_shape, int8=takes_int8(session))
 
     def versions() -> dict[str, str]:
         return {**engine.versions(), "device": engine.device()}
 
     feed = open_feed(session, samples)
-    return _Run(job, session, feed, samples, versions, session.close, abort)
+    answers = answers_for(job.task)
+    return _Run(job, session, feed, samples, answers, versions, session.close, abort)
 
 
 def _open_several(job: Job, abort: Abort) -> _Run:
     feed = DevicesFeed(job)
     versions = {**feed.versions, "device": feed.device}
-    return _Run(job, None, feed, feed.samples, lambda: versions, feed.close, abort)
+    answers = answers_for(job.task)
+    return _Run(job, None, feed, feed.samples, answers, lambda: versions, feed.close, abort)
 
 
 def _check(job: Job) -> None:
@@ -205,15 +212,31 @@ def _estimate(job: Job, settings: Any, name: str, value: float) -> None:
 
 def _sut(run: _Run) -> Sut:
     if run.job.scenario == "Offline":
-        return OfflineSut(run.feed, run.abort)
+        return OfflineSut(run.feed, run.answers, run.abort)
     if run.job.scenario == "Server":
         return ServerSut(
             run.feed,
+            run.answers,
             run.abort,
             deque_timeout_us=float(run.job.sut.get("deque_timeout_us", 0.0)),
             in_flight=int(run.job.sut.get("in_flight", 0)),
         )
-    return StreamSut(run.feed, run.abort)
+    return StreamSut(run.feed, run.answers, run.abort)
+
+
+def _native_sut(run: _Run) -> NativeSut | None:
+    """The compiled one where it is there, serves this session, and the job does not decline it."""
+    if run.job.task or not run.job.sut.get("native", True):
+        return None  # what it answers are labels
+    return native_sut(
+        mlperf_loadgen,
+        run.session,
+        run.feed,
+        run.abort,
+        scenario=run.job.scenario,
+        deque_timeout_us=float(run.job.sut.get("deque_timeout_us", 0.0)),
+        in_flight=int(run.job.sut.get("in_flight", 0)),
+    )
 
 
 def _loadgen(run: _Run, settings: Any) -> Measurement:
@@ -223,28 +246,29 @@ def _loadgen(run: _Run, settings: Any) -> Measurement:
     output, audit = log_settings(job), audit_config(job)
     _keep_within_samples(run, settings)
     _warm_up(run, settings)
-    sut = _sut(run)
+    native = _native_sut(run)
+    sut: NativeSut | PythonSut = native or PythonSut(_sut(run))
 
-    def load(indices: list[int]) -> None:
+    def load_samples(indices: list[int]) -> None:
         try:
             run.feed.load(indices)
+            sut.refresh()
         except BaseException as failure:  # noqa: BLE001  (ends the process, told)
             run.abort(failure)
 
-    under_test = mlperf_loadgen.ConstructFastSUT(sut.issue, sut.flush)
     library = mlperf_loadgen.ConstructQSL(
-        run.samples.count, run.samples.performance_count, load, lambda _: run.samples.release()
+        *(run.samples.count, run.samples.performance_count, load_samples),
+        lambda _: run.samples.release(),
     )
     start = time.perf_counter()
-    mlperf_loadgen.StartTestWithLogSettings(under_test, library, settings, output, audit)
+    mlperf_loadgen.StartTestWithLogSettings(sut.handle, library, settings, output, audit)
     took = time.perf_counter() - start
     sut.close()
     mlperf_loadgen.DestroyQSL(library)
-    mlperf_loadgen.DestroyFastSUT(under_test)
-    return _result(run, took)
+    return _result(run, took, "c++" if native else "python")
 
 
-def _result(run: _Run, took: float) -> Measurement:
+def _result(run: _Run, took: float, sut: str) -> Measurement:
     job = run.job
     folder = Path(job.output_folder)
     detail, answers = find_log(folder, "detail"), find_log(folder, "accuracy")
@@ -253,9 +277,9 @@ def _result(run: _Run, took: float) -> Measurement:
     verdict = read_verdict(detail, job.scenario)
     accuracy, count = None, verdict.samples
     if job.mode != "PerformanceOnly":
-        assert run.samples.labels is not None
+        assert job.labels is not None
         try:
-            accuracy, count = accuracy_of(answers, run.samples.labels)
+            accuracy, count = run.answers.score(answers, Path(job.labels), run.samples.count)
         except ValueError as error:
             raise TrialFailure(job.stage, f"accuracy cannot be scored: {error}") from error
     timed = job.mode != "AccuracyOnly"
@@ -272,5 +296,5 @@ def _result(run: _Run, took: float) -> Measurement:
         samples=count,
         loadgen_s=took,
         log_folder=job.output_folder,
-        versions=_versions(run),
+        versions={**_versions(run), "sut": sut},
     )

@@ -28,10 +28,11 @@ class Source:
     """A network with what is known of serving it.
 
     `precision` is that of the network as it was exported, `engine` and `serving` how it was
-    served. `model` and `samples` are there where neither has to be made: what engines are built
-    from, and what is measured on. `data` says which samples it was measured on: `name`, `path`, `limit` and, for bundles,
-    the hashes of the arrays. `measured` are the exported figures by scenario. `bundle` is None for
-    the old form, which has no ONNX and no engine of ours.
+    served. `task` is empty for classification (see `autosinian.measure.Job`). `model` and `samples` are there where neither has to be made: what engines are built
+    from, and what is measured on. `data` says which samples it was measured on: `name`, `path`,
+    `limit` and, for bundles, the hashes of the arrays. `measured` are the exported figures by
+    scenario. `bundle` is None for the old form, which has no ONNX and no engine of ours, and for a
+    model that was never exported.
     """
 
     folder: Path
@@ -46,6 +47,7 @@ class Source:
     memory_bytes: int = OLD_MEMORY_BYTES
     devices: int = 1
     candidate_key: str = ""
+    task: dict[str, int | str] = field(default_factory=dict)
     bundle: Bundle | None = None
     model: Path | None = None
     samples: Arrays | None = None
@@ -93,6 +95,7 @@ def _of_bundle(bundle: Bundle) -> Source:
             memory_bytes=max(OLD_MEMORY_BYTES, int(result["limits"]["memory_bytes"])),
             devices=max(len(job.get("devices", ())) for job in jobs),
             candidate_key=str(result["candidate_key"]),
+            task=jobs[0].get("task", {}),
             bundle=bundle,
         )
     except (KeyError, IndexError, TypeError) as error:

@@ -22,8 +22,14 @@ def lint_onnx(path: Path) -> list[str]:
     return lint(load_onnx(path))
 
 
-def lint(model: onnx.ModelProto) -> list[str]:
-    """`lint_onnx` for a model in memory. One without Q/DQ is only checked as fp32."""
+def lint(
+    model: onnx.ModelProto, *, signed: bool = True, in_float: frozenset[str] = frozenset()
+) -> list[str]:
+    """`lint_onnx` for a model in memory. One without Q/DQ is only checked as fp32.
+
+    `signed=False` allows uint8 activations and their zero points, which OpenVINO alone reads as
+    they are meant; nodes named `in_float` are left in float on purpose.
+    """
     graph = model.graph
     problems = list(_reduce_axes(graph))
     problems += [
@@ -32,7 +38,7 @@ def lint(model: onnx.ModelProto) -> list[str]:
         if node.op_type in ("BatchNormalization", "DynamicQuantizeLinear", "QLinearConv")
     ]
     if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in graph.node):
-        problems += [*_parameters(graph), *_pairs(graph), *_covered(graph)]
+        problems += [*_parameters(graph, signed), *_pairs(graph), *_covered(graph, in_float)]
     return problems
 
 
@@ -42,7 +48,7 @@ def _reduce_axes(graph: onnx.GraphProto) -> Iterator[str]:
             yield f"{node.op_type} `{node.name}` must have its axes as an attribute (opset <= 17)"
 
 
-def _parameters(graph: onnx.GraphProto) -> Iterator[str]:
+def _parameters(graph: onnx.GraphProto, signed: bool) -> Iterator[str]:
     """Scale and zero point are initializers; the zero point is an int8 zero, the scale positive."""
     constants = initializers(graph)
     for node in graph.node:
@@ -56,13 +62,15 @@ def _parameters(graph: onnx.GraphProto) -> Iterator[str]:
         if scale is None or zero_point is None:
             yield f"{label} must be fed scale and zero point by initializers, with no node between"
             continue
-        if zero_point.dtype != np.int8:
+        per_channel = node.op_type == "DequantizeLinear" and node.input[0] in constants
+        if not signed and not per_channel and zero_point.dtype == np.uint8:
+            pass
+        elif zero_point.dtype != np.int8:
             yield f"{label} must be int8, but its zero point is {zero_point.dtype}"
         elif zero_point.any():
             yield f"{label} must be symmetric, but a zero point is not 0"
         if not (np.isfinite(scale) & np.greater(scale, 0)).all():
             yield f"{label} must have positive scales"
-        per_channel = node.op_type == "DequantizeLinear" and node.input[0] in constants
         if scale.size != 1 and not per_channel:
             yield f"{label} must have one scale for the whole activation"
 
@@ -93,13 +101,13 @@ def _pairs(graph: onnx.GraphProto) -> Iterator[str]:
                 yield f"DequantizeLinear `{node.name}` must have the scale of its QuantizeLinear"
 
 
-def _covered(graph: onnx.GraphProto) -> Iterator[str]:
+def _covered(graph: onnx.GraphProto, in_float: frozenset[str]) -> Iterator[str]:
     """In a quantized file no convolution or fully connected layer is left in float."""
     dequantized = {
         name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output
     }
     for node in graph.node:
-        if node.op_type in ("Conv", "Gemm", "MatMul"):
+        if node.op_type in ("Conv", "Gemm", "MatMul") and node.name not in in_float:
             floats = [name for name in node.input[:2] if name not in dequantized]
             if floats:
                 yield f"{node.op_type} `{node.name}` must run in INT8, but `{floats[0]}` is float"

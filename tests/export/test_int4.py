@@ -1,4 +1,4 @@
-"""A model of integers from the search to a verified bundle that runs: LoadGen and workers are real."""
+"""A model of integers from the search to a verified bundle that runs; all of it is real."""
 
 import json
 import shutil

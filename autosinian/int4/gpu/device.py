@@ -63,7 +63,7 @@ def open_device(index: int = 0) -> Device:
         found.name,
         (found.major, found.minor),
         found.multi_processor_count,
-        found.shared_memory_per_block_optin,
+        int(getattr(found, "shared_memory_per_block_optin")),  # noqa: B009  (not in its stub)
         _driver(),
     )
 

@@ -8,8 +8,8 @@ import torch
 import triton
 from numpy.typing import NDArray
 
-from autosinian.errors import InputError
 from autosinian.int4.configurations import Configuration, default_configuration
+from autosinian.int4.executor import check_images
 from autosinian.int4.gpu.device import Device
 from autosinian.int4.gpu.image import arrange_images
 from autosinian.int4.gpu.launch import launch
@@ -62,6 +62,8 @@ class Executor:
             for layer in plan.convolutions()
         }
         self._graph: Any = None
+        self.input_shape = plan.network.input_shape
+        self.classes = plan.network.classes
         self.input = self._tensor((images, *plan.network.input_shape), torch.int8)
         self.output = self._tensor((images, plan.network.classes), torch.int32)
         self._arranged = self._tensor((images * plan.arranged.image_bytes() + _SLACK_BYTES,))
@@ -99,12 +101,24 @@ class Executor:
         size = self.images * layer.shape.out_pixels * layer.shape.out_channels
         return self._outputs[layer.name][: size * layer.shape.out_bits // 8]
 
+    def activations(self, plan: Plan) -> list[tuple[torch.Tensor, int]]:
+        """Every tensor of activations with its bits, each once; 8 where any layer has 8 there."""
+        first = plan.stem[-1].shape.out_bits
+        bits = {"pooled": first} | {
+            layer.name: layer.shape.out_bits for layer in plan.convolutions()
+        }
+        found: dict[int, tuple[torch.Tensor, int]] = {}
+        for name, tensor in self._outputs.items():
+            known = found.get(tensor.data_ptr(), (tensor, 4))[1]
+            found[tensor.data_ptr()] = (tensor, max(known, bits[name]))
+        return list(found.values())
+
     def run_image(self) -> None:
         """Arrange the input for the first convolution."""
         arranged = self.prepared.plan.arranged
         pixels = self.images * arranged.rows * arranged.columns
         arrange_images[(triton.cdiv(pixels, _PIXELS),)](
-            self.input,
+            self.input.view(torch.int16) if arranged.factor == 2 else self.input,
             self._arranged.view(torch.int32),
             pixels,
             CHANNELS=arranged.channels,
@@ -185,7 +199,7 @@ class Executor:
     def capture(self) -> None:
         """Make one CUDA graph of `run`, after running it once to compile what is missing."""
         device = self.prepared.device.torch_device
-        stream = torch.cuda.Stream(device)
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         with torch.cuda.stream(stream):
             self.run()
             stream.synchronize()
@@ -205,13 +219,8 @@ class Executor:
 
         Raises `InputError` for images of another size or type.
         """
-        expected = self.prepared.plan.network.input_shape
-        if images.dtype != np.int8 or images.shape[1:] != expected:
-            raise InputError(
-                f"images must be int8 of shape N x {' x '.join(map(str, expected))}, but are "
-                f"{images.dtype} of shape {' x '.join(map(str, images.shape))}"
-            )
-        results = np.empty((len(images), self.prepared.plan.network.classes), np.int32)
+        check_images(images, self.input_shape)
+        results = np.empty((len(images), self.classes), np.int32)
         for first in range(0, len(images), self.images):
             part = torch.from_numpy(images[first : first + self.images])
             self.input[: len(part)].copy_(part)

@@ -1,6 +1,6 @@
 """Max-pool on packed activations, average pool and fully connected layer."""
 
-# mypy: disable-error-code="no-untyped-def, no-untyped-call"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 
 import triton
 import triton.language as tl
@@ -47,33 +47,40 @@ def max_pool(
     image = pixel // (OUT_HEIGHT * OUT_WIDTH)
     top = pixel // OUT_WIDTH % OUT_HEIGHT * STRIDE - PAD
     left = pixel % OUT_WIDTH * STRIDE - PAD
-    FIELDS: tl.constexpr = (16 if HALVES else 32) // BITS
-    FIELD: tl.constexpr = ((1 << BITS) - 1) * (0x10001 if HALVES else 1)
     result = tl.zeros([BLOCK], dtype=tl.int32)
-    for field in tl.static_range(FIELDS):
-        largest = tl.zeros([BLOCK], dtype=tl.int32)
-        for tap in tl.static_range(KERNEL * KERNEL):
-            y = top + tap // KERNEL
-            x = left + tap % KERNEL
-            inside = (index < words) & (y >= 0) & (y < HEIGHT) & (x >= 0) & (x < WIDTH)
-            at = ((image * HEIGHT + y) * WIDTH + x).to(tl.int64) * PIXEL_WORDS + word
-            value = tl.load(x_ptr + at, mask=inside, other=0)
-            if HALVES:
-                largest = _larger_halves(largest, value & (FIELD << (BITS * field)))
-            else:
-                # Down to the low bits: compared as signed, the topmost field would be negative.
-                largest = tl.maximum(largest, (value >> (BITS * field)) & FIELD)
+    first, second, third, fourth = result, result, result, result
+    for tap in tl.static_range(KERNEL * KERNEL):
+        y = top + tap // KERNEL
+        x = left + tap % KERNEL
+        inside = (index < words) & (y >= 0) & (y < HEIGHT) & (x >= 0) & (x < WIDTH)
+        at = ((image * HEIGHT + y) * WIDTH + x).to(tl.int64) * PIXEL_WORDS + word
+        value = tl.load(x_ptr + at, mask=inside, other=0)
         if HALVES:
-            result |= largest
+            if BITS == 4:
+                first = _larger_halves(first, value & 0x000F000F)
+                second = _larger_halves(second, value & 0x00F000F0)
+                third = _larger_halves(third, value & 0x0F000F00)
+                # All but the other three: 0xF000F000 is no int32.
+                fourth = _larger_halves(fourth, value & ~0x0FFF0FFF)
+            else:
+                first = _larger_halves(first, value & 0x007F007F)
+                second = _larger_halves(second, value & 0x7F007F00)
         else:
-            result |= largest << (BITS * field)
+            FIELD: tl.constexpr = (1 << BITS) - 1
+            larger = tl.zeros([BLOCK], dtype=tl.int32)
+            for place in tl.static_range(32 // BITS):
+                # Down to the low bits: compared as signed, the topmost field would be negative.
+                known = (result >> (BITS * place)) & FIELD
+                new = (value >> (BITS * place)) & FIELD
+                larger |= tl.maximum(known, new) << (BITS * place)
+            result = larger
+    if HALVES:
+        result = first | second | third | fourth
     tl.store(out_ptr + index, result, mask=index < words)
 
 
 @triton.jit
-def average_pool(
-    x_ptr, out_ptr, CHANNELS: tl.constexpr, PIXELS: tl.constexpr, BLOCK: tl.constexpr
-):
+def average_pool(x_ptr, out_ptr, CHANNELS: tl.constexpr, PIXELS: tl.constexpr, BLOCK: tl.constexpr):
     """int8 `images x PIXELS x CHANNELS` to int8 `images x CHANNELS`: the mean, to nearest."""
     image = tl.program_id(0).to(tl.int64)
     channel = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -114,7 +121,11 @@ def linear(
             mask=(image < images)[:, None] & (at < CHANNELS)[None, :],
             other=0,
         )
-        w = tl.load(w_ptr + wanted[None, :] * CHANNELS + at[:, None], mask=known[None, :] & (at < CHANNELS)[:, None], other=0)
+        w = tl.load(
+            w_ptr + wanted[None, :] * CHANNELS + at[:, None],
+            mask=known[None, :] & (at < CHANNELS)[:, None],
+            other=0,
+        )
         total = tl.dot(x, w, total, out_dtype=tl.int32)
     total += tl.load(bias_ptr + wanted, mask=known, other=0)[None, :]
     at = image[:, None].to(tl.int64) * CLASSES + wanted[None, :]
