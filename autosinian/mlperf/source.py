@@ -28,11 +28,11 @@ class Source:
     """A network with what is known of serving it.
 
     `precision` is that of the network as it was exported, `engine` and `serving` how it was
-    served. `task` is empty for classification (see `autosinian.measure.Job`). `model` and `samples` are there where neither has to be made: what engines are built
-    from, and what is measured on. `data` says which samples it was measured on: `name`, `path`,
-    `limit` and, for bundles, the hashes of the arrays. `measured` are the exported figures by
-    scenario. `bundle` is None for the old form, which has no ONNX and no engine of ours, and for a
-    model that was never exported.
+    served. `task` is empty for classification (see `autosinian.measure.Job`). `model` and `samples`
+    are there where neither has to be made: what engines are built from, and what is measured on.
+    `data` says which samples it was measured on: `name`, `path`, `limit` and, for bundles, the
+    hashes of the arrays. `measured` are the exported figures by scenario. `bundle` is None for the
+    old form, which has no ONNX and no engine of ours, and for a model that was never exported.
     """
 
     folder: Path
