@@ -8,7 +8,8 @@ from autosinian.data.fashion import FashionMnist
 from autosinian.data.mapped import MapFiles, MappedImages
 from autosinian.errors import InputError
 
-NAMES = ("cifar10", "fashion_mnist", "folder", "imagenet")
+NAMES = ("cifar10", "coco", "fashion_mnist", "folder", "imagenet", "voc")
+DETECTION_NAMES = ("coco", "voc")
 IMAGENET_CLASSES = 1000
 
 
@@ -22,7 +23,8 @@ def open_dataset(
     """The data set of that name; `path` is the user's folder or archive.
 
     `fashion_mnist` needs no path: a part is shipped. `maps` and `classes` are for `imagenet`
-    (1,000 classes unless told otherwise) and `folder` (one more than the largest label). Raises
+    (1,000 classes unless told otherwise) and `folder` (one more than the largest label); `voc` and
+    `coco` are for detection. Raises
     `InputError` for an unknown name or a path that does not hold the data set.
     """
     if name in ("imagenet", "folder"):
@@ -35,4 +37,8 @@ def open_dataset(
         raise InputError(f"a data set is one of {', '.join(NAMES)}, but got `{name}`")
     if (maps is not None and maps != MapFiles()) or classes is not None:
         raise InputError(f"map files and classes are for imagenet and folder, not for `{name}`")
+    if name in DETECTION_NAMES:
+        from autosinian.detection.dataset import DetectionDataset
+
+        return DetectionDataset(name, path)
     return FashionMnist(path) if name == "fashion_mnist" else Cifar10(path)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,13 @@ from autosinian.errors import InputError
 
 
 class Dataset(ABC):
-    """Images and labels of a classification task, divided into roles by a fixed rule.
+    """Images and labels of a task, classification unless told, divided into roles by a fixed rule.
 
     `mean` and `std` are the training images' own, per channel, of pixels in 0..1: the defaults
     where a network brings none.
     """
 
+    task: ClassVar[str] = "classification"
     name: str
     classes: int
     mean: tuple[float, float, float]

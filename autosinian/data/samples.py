@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,13 @@ class Samples:
 
     `identities` names the source of each (a path in a folder or archive, an index of an idx
     file): two samples of one data set are the same exactly where their identities are equal.
-    `labels` is `N` or None. `read(i)` gives image `i` in mode RGB and is safe to call from
+    `labels` is int64 `N`, None, or for
+    detection float64 `N x most x 6`. `read(i)` gives image `i` in mode RGB and is safe to call from
     several threads; it raises `InputError` for an image that cannot be read.
     """
 
     identities: tuple[str, ...]
-    labels: NDArray[np.int64] | None
+    labels: NDArray[Any] | None
     read: Callable[[int], Image.Image]
 
     def __len__(self) -> int:

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -150,6 +151,21 @@ class AnnotatedImages:
                 f"but is {found}"
             )
         return converted
+
+
+def truth_of(images: Sequence[AnnotatedImage]) -> NDArray[np.float64]:
+    """All boxes, `images x most x 6`: left, top, right, bottom (parts of the image), class, crowd.
+
+    Rows of class 0 are padding.
+    """
+    most = max(1, max((len(image.labels) for image in images), default=1))
+    truth = np.zeros((len(images), most, 6))
+    for row, image in zip(truth, images, strict=True):
+        count = len(image.labels)
+        row[:count, :4] = image.boxes / np.tile([image.width, image.height], 2)
+        row[:count, 4] = image.labels
+        row[:count, 5] = image.crowd
+    return truth
 
 
 def check_box(

@@ -17,14 +17,15 @@ class Augmentation:
 
     `zoom_out` is the largest side of the canvas an image is laid on, in images; `crop` the
     smallest side of a cut-out, in images; `aspect` the largest ratio of a cut-out's sides to the
-    image's; `kept` the chance that the whole image is taken; colour factors are drawn from
+    image's; `kept` the chance that the whole image is taken, `zoom_share` that of a canvas among
+    the others; colour factors are drawn from
     `1 - c .. 1 + c`, hue in turns.
     """
 
-    zoom_out: float = 2.0
-    crop: float = 0.3
+    zoom_out: float = 1.6
+    crop: float = 0.4
     aspect: float = 2.0
-    kept: float = 0.2
+    kept: float = 0.3
     zoom_share: float = 0.4
     horizontal_flip: bool = True
     vertical_flip: bool = False

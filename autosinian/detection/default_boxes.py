@@ -1,43 +1,18 @@
-"""Default boxes of a layout, and the offsets by which boxes are told relative to them (Liu et al.,
-"SSD: Single Shot MultiBox Detector", 2016)."""
+"""Boxes as offsets from default boxes, and their overlap, in torch (Liu et al., 2016)."""
 
 from functools import lru_cache
-from math import sqrt
 
 import torch
 from torch import Tensor
 
-from autosinian.detection.layout import BOX_SHAPES, BOX_SIZES, Layout
-
-CENTRE_VARIANCE = 0.1
-"""Offsets of a centre are in tenths of the default box's side."""
-
-SIZE_VARIANCE = 0.2
-"""Offsets of a side are in fifths of the logarithm of the sides' ratio."""
+from autosinian.detection.anchors import CENTRE_VARIANCE, SIZE_VARIANCE, default_box_array
+from autosinian.detection.layout import Layout
 
 
 @lru_cache(maxsize=4)
 def default_boxes(layout: Layout) -> Tensor:
-    """All default boxes, `boxes x 4` (x, y of the centre, width, height; parts of the image).
-
-    They are in the order of the network's outputs: feature map, box shape, row, column.
-    """
-    found = []
-    for index, (side, cells) in enumerate(zip(layout.grids, layout.cells, strict=True)):
-        # Whole pixels, as the published boxes have them (1200: 84, 180, ...; 300: 21, 45, ...).
-        small, large = (
-            int(part * layout.image_size + 1e-6) / layout.image_size
-            for part in BOX_SIZES[index : index + 2]
-        )
-        shapes = [(small, small), (sqrt(small * large), sqrt(small * large))]
-        for ratio in BOX_SHAPES[index]:
-            long, short = small * sqrt(ratio), small / sqrt(ratio)
-            shapes += [(long, short), (short, long)]
-        for width, height in shapes:
-            for row in range(side):
-                for column in range(side):
-                    found.append(((column + 0.5) / cells, (row + 0.5) / cells, width, height))
-    return torch.tensor(found, dtype=torch.float64).clamp(0, 1).float()
+    """`default_box_array` as a tensor, `boxes x 4`."""
+    return torch.from_numpy(default_box_array(layout).copy())
 
 
 def to_corners(boxes: Tensor) -> Tensor:

@@ -7,21 +7,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 from autosinian.detection.default_boxes import decode
-
-
-@dataclass(frozen=True)
-class Suppression:
-    """How detections are chosen; the defaults are those of MLPerf's SSD-ResNet34.
-
-    Boxes with a score above `score` are candidates, the best `candidates` of each class; one that
-    overlaps a better one of its class by more than `overlap` is dropped; the best `kept` of an
-    image remain.
-    """
-
-    score: float = 0.05
-    overlap: float = 0.5
-    candidates: int = 200
-    kept: int = 200
+from autosinian.detection.suppression import Suppression
 
 
 @dataclass(frozen=True)

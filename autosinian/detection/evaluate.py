@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autosinian.detection.annotations import AnnotatedImages
-from autosinian.detection.average_precision import AveragePrecision, average_precision
+from autosinian.detection.average_precision import average_precision
 from autosinian.detection.default_boxes import default_boxes
-from autosinian.detection.detections import Detections, Suppression, detect
+from autosinian.detection.detections import Detections, detect
 from autosinian.detection.inputs import input_batches
 from autosinian.detection.layout import Layout
+from autosinian.detection.precision import AveragePrecision
+from autosinian.detection.suppression import Suppression
 
 Forward = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From `batch x 3 x s x s` to offsets and scores: a network, simulated INT8, an engine."""

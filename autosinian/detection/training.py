@@ -4,7 +4,7 @@ import json
 import math
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,16 @@ import torch
 from torch import Tensor
 
 from autosinian.content import atomic_file, write_json
-from autosinian.detection.annotations import AnnotatedImages
+from autosinian.detection.annotations import AnnotatedImages, truth_of
 from autosinian.detection.augmentation import Augmentation, augment
-from autosinian.detection.average_precision import AveragePrecision, average_precision
+from autosinian.detection.average_precision import average_precision
 from autosinian.detection.checkpoint import Detector, save_detector
 from autosinian.detection.default_boxes import default_boxes
 from autosinian.detection.evaluate import detections_of
 from autosinian.detection.inputs import input_batches, square_pixels
 from autosinian.detection.matching import detection_loss, match
 from autosinian.detection.network import SsdConfig, SsdResNet34
+from autosinian.detection.precision import AveragePrecision
 from autosinian.errors import AutosinianError, InputError
 
 WEIGHTS = "detector.pt"
@@ -47,7 +48,7 @@ class TrainingOptions:
     evaluations: int = 20
     box_weight: float = 1.0
     seed: int = 0
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 class Training:
@@ -80,6 +81,12 @@ class Training:
         self.averaged = SsdResNet34(config).to(device, memory_format=self.format)
         self.averaged.load_state_dict(self.network.state_dict())
         self.averaged.eval().requires_grad_(False)
+        state = self.network.state_dict()
+        averages = self.averaged.state_dict()
+        names = [name for name, tensor in state.items() if tensor.is_floating_point()]
+        # Both share memory with the networks, whose tensors are only ever changed in place.
+        self.currents = [state[name] for name in names]
+        self.averages = [averages[name] for name in names]
         self.optimizer = torch.optim.AdamW(
             _groups(self.network, options.weight_decay),
             lr=options.learning_rate,
@@ -181,11 +188,7 @@ class Training:
     @torch.no_grad()
     def _average(self) -> None:
         share = 1 - min(self.options.averaging, (1 + self.step) / (10 + self.step))
-        averaged, current = self.averaged.state_dict(), self.network.state_dict()
-        names = [name for name, tensor in averaged.items() if tensor.is_floating_point()]
-        torch._foreach_lerp_(
-            [averaged[name] for name in names], [current[name] for name in names], share
-        )
+        torch._foreach_lerp_(self.averages, self.currents, share)
 
     def _evaluate(
         self, inputs: list[np.ndarray[Any, Any]], box_loss: float, class_loss: float, done: float
@@ -274,17 +277,12 @@ def _resident(
     Images without boxes are kept: all their default boxes are background, which hard negatives are
     not drawn from, so they teach batch norm alone. Crowds are left out.
     """
-    most = max(1, max(len(image.labels) for image in images.images))
-    boxes = np.zeros((len(images.images), most, 4), np.float32)
-    labels = np.zeros((len(images.images), most), np.int64)
     pixels = np.empty((len(images.images), 3, side, side), np.uint8)
-    for row, image in enumerate(images.images):
-        pixels[row] = square_pixels(images.pixels(image), side)
-        single = ~image.crowd
-        size = np.array([image.width, image.height, image.width, image.height])
-        count = int(single.sum())
-        boxes[row, :count] = image.boxes[single] / size
-        labels[row, :count] = image.labels[single]
+    for row, image in zip(pixels, images.images, strict=True):
+        row[...] = square_pixels(images.pixels(image), side)
+    truth = truth_of(images.images)
+    boxes = truth[..., :4].astype(np.float32)
+    labels = (truth[..., 4] * (truth[..., 5] == 0)).astype(np.int64)
     return (
         torch.from_numpy(pixels).to(device),
         torch.from_numpy(boxes).to(device),

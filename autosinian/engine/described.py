@@ -61,6 +61,9 @@ class DescribedEngine:
         """Modules that a worker of its interpreter imports slowly."""
         return self._slow_imports
 
+    def warm(self) -> None:
+        """Does nothing: a worker's own engine has something to have ready."""
+
     def build(self, model: Path, precision: str, config: EngineConfig, engine_file: Path) -> None:
         """Always raises: a worker builds."""
         self._refuse()

@@ -86,6 +86,10 @@ class OpenVinoEngine:
         """None: a worker that does without torch starts quickly."""
         return ()
 
+    def warm(self) -> None:
+        """Loads OpenVINO."""
+        import openvino  # noqa: F401
+
     def build(self, model: Path, precision: str, config: EngineConfig, engine_file: Path) -> None:
         """Compile `model` for `config.batch_size` and write it to `engine_file`."""
         options = complete_options(self, config)

@@ -148,6 +148,11 @@ class Engine(Protocol):
         there; empty where a worker starts quickly."""
         ...
 
+    def warm(self) -> None:
+        """Have ready what every `open` needs and no engine file decides: the libraries, and on a
+        GPU its context. Called in a worker that waits for its job; may take seconds."""
+        ...
+
     def build(self, model: Path, precision: str, config: EngineConfig, engine_file: Path) -> None:
         """Compile an ONNX file to one engine file. Raises `InputError` for a file that is none,
         `TrialFailure("build", ...)` where the engine cannot build it."""

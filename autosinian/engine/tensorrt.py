@@ -15,7 +15,7 @@ from autosinian.engine.gpu import Gpu, require_gpu
 from autosinian.engine.network_input import NetworkInput
 from autosinian.engine.options import complete_options, read_for
 from autosinian.engine.protocol import Tunable
-from autosinian.engine.tensorrt_versions import installed
+from autosinian.engine.tensorrt_versions import installed, load
 from autosinian.engine.timing_cache import timing_cache_path
 from autosinian.errors import InputError, TrialFailure
 from autosinian.space.candidate import EngineConfig
@@ -115,6 +115,13 @@ class TensorRtEngine:
     def slow_imports(self) -> tuple[str, ...]:
         """TensorRT's module takes a second or more, and touches no GPU."""
         return (installed().module,)
+
+    def warm(self) -> None:
+        """Loads TensorRT and makes the GPU's context."""
+        from autosinian.engine import cuda
+
+        load(installed())
+        cuda.start()
 
     def build(self, model: Path, precision: str, config: EngineConfig, engine_file: Path) -> None:
         """Compile `model` for `config.batch_size` and write it to `engine_file`.

@@ -140,6 +140,12 @@ class TorchEngine:
         """What imports torch and its parts."""
         return ("autosinian.engine.torch_session",)
 
+    def warm(self) -> None:
+        """Loads torch; on a GPU makes its context, with the libraries of convolutions."""
+        from autosinian.engine.torch_session import warm
+
+        warm(on_gpu=self._gpu is not None)
+
     def build(self, model: Path, precision: str, config: EngineConfig, engine_file: Path) -> None:
         """Prove that `model` runs at `config.batch_size` and write it to `engine_file`."""
         options = complete_options(self, config)

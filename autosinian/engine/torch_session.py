@@ -88,6 +88,17 @@ def open_session(
     )
 
 
+def warm(*, on_gpu: bool) -> None:
+    """Make the GPU's context and load cuDNN and cuBLAS, which takes seconds once a process."""
+    if not on_gpu or not torch.cuda.is_available():
+        return
+    images = torch.zeros(1, 8, 8, 8, device="cuda", dtype=torch.float16)
+    with torch.inference_mode():
+        torch.nn.functional.conv2d(images, torch.zeros_like(images))
+        torch.mm(images[0, 0], images[0, 0])
+    torch.cuda.synchronize()
+
+
 def _device(options: Mapping[str, Any]) -> torch.device:
     if "graphs" not in options:
         return torch.device("cpu")

@@ -165,7 +165,7 @@ class Evaluator:
     def accuracy(
         self, candidate: Candidate, engine_file: Path, role: Role, run_name: str
     ) -> tuple[float, float]:
-        """Top-1 fraction on a role's samples, and the seconds LoadGen ran (0 where known)."""
+        """Top-1 fraction, or COCO mAP, on a role's samples, and the seconds LoadGen ran (0 where known)."""
         arrays = self.arrays.get(role, candidate.subnet.resolution)
         key = content_key(
             self.networks.key(candidate),
@@ -244,6 +244,8 @@ class Evaluator:
             settings=settings | self.spec.loadgen,
             sut={name: value for name, value in serving if not isinstance(value, str)},
             devices=self.workers.devices,
+            task=self.networks.task,
+            benchmark="ssd-resnet34" if self.networks.task else "resnet50",
         )
 
     def _run(self, job: Job, started: Callable[[], None] = lambda: None) -> Measurement:
@@ -270,7 +272,9 @@ class Evaluator:
         runs = sum(_SERVER_RUNS if name == "Server" else 1 for name in self.scenarios)
         count = max(1, min(runs + build + accuracy, usable_cores() // _CORES_A_SPARE))
         try:
-            self.workers.prepare(modules, devices, count=count, least=least, held=held)
+            self.workers.prepare(
+                modules, devices, engine=self.engine.name, count=count, least=least, held=held
+            )
         finally:
             for handle in held:
                 os.close(handle)

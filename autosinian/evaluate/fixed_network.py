@@ -19,6 +19,10 @@ class FixedNetworks(Networks):
         super().__init__(network.sha256, arrays, folder)
         self._network = network
 
+    @property
+    def task(self) -> dict[str, int | str]:
+        return self._network.task
+
     def cost(self, subnet: Subnet) -> Cost:
         return self._network.cost
 

@@ -27,6 +27,11 @@ class Networks(ABC):
         self._folder = folder
         self._versions = {name: version(name) for name in PREPARED_BY}
 
+    @property
+    def task(self) -> dict[str, int | str]:
+        """The task as jobs tell it; empty is classification."""
+        return {}
+
     @abstractmethod
     def cost(self, subnet: Subnet) -> Cost:
         """Multiply-adds and parameters."""

@@ -132,6 +132,7 @@ def _job(job: Job) -> dict[str, Any]:
         "sut": job.sut,
         "benchmark": job.benchmark,
         "devices": list(job.devices),
+        **({"task": job.task} if job.task else {}),
     }
 
 

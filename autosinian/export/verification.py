@@ -219,6 +219,7 @@ class _Run:
             sut=recorded["sut"],
             benchmark=recorded["benchmark"],
             devices=self._workers.devices,
+            task=recorded.get("task", {}),
         )
 
     def _device_count(self) -> int:

@@ -54,7 +54,7 @@ class DevicesFeed:
         self.depth = sum(device.slot_count for device in self._devices)
         self.versions = first.versions
         self.device = f"{len(self._devices)} x {first.device}"  # as `Workers.title`
-        labels = None if job.labels is None else Path(job.labels)
+        labels = None if job.labels is None or job.task else Path(job.labels)
         self.samples = Samples(Path(job.inputs), labels, self.input_shape)
         for device in self._devices:
             threading.Thread(

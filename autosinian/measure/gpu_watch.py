@@ -8,6 +8,8 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
+import psutil
+
 from autosinian.engine.gpu import asked, open_nvml
 from autosinian.errors import InputError
 from autosinian.measure.gpu_samples import (
@@ -26,6 +28,7 @@ EVERY_S = 0.4
 # The driver's utilization is an average over up to a second, of whoever ran last.
 _SETTLE_S = 2.0
 _SETTLE_STEP_S = 0.1
+_LATELY_US = 1_000_000
 
 
 class GpuWatch:
@@ -100,13 +103,13 @@ class _Watched:
         return (self._before.utilization_percent or 0) > BUSY_PERCENT
 
     def start(self) -> None:
-        self._before = self._read()
+        self._before = self._read_before()
         self._note_processes()
 
     def look_before(self) -> None:
         """Another look: a worker that ended a moment ago fades from the driver's average."""
         lowest = self._before.utilization_percent
-        self._before = self._read()
+        self._before = self._read_before()
         if lowest is not None:
             now = self._before.utilization_percent
             lowest = lowest if now is None else min(lowest, now)
@@ -125,6 +128,30 @@ class _Watched:
         return GpuRecord(
             self._limits, self._before, self._processes, tuple(self._samples), self._others()
         )
+
+    def _read_before(self) -> GpuSample:
+        """A look whose utilization is that of processes which still live, where those are known."""
+        sample = self._read()
+        if (sample.utilization_percent or 0) <= BUSY_PERCENT:
+            return sample
+        living = self._living_percent()
+        return sample if living is None else replace(sample, utilization_percent=living)
+
+    def _living_percent(self) -> int | None:
+        """How busy the processes that are there kept the GPU lately; None where that is unknown.
+
+        The driver's average still has who ended a moment ago, such as our last worker. Ids that
+        are none of this system's processes are those of another namespace, and tell nothing.
+        """
+        present = self._read_processes()
+        if not present or not all(map(psutil.pid_exists, present)):
+            return None
+        since_us = time.time_ns() // 1000 - _LATELY_US
+        found = self._ask("nvmlDeviceGetProcessUtilization", since_us)
+        if found is None:
+            return None
+        shares = [[int(p.smUtil) for p in found if p.pid == one] for one in present]
+        return round(sum(fmean(values) for values in shares if values))
 
     def _note_processes(self) -> None:
         self._processes = self._read_processes()

@@ -14,9 +14,10 @@ import numpy as np
 from autosinian.engine.protocol import Session
 from autosinian.engine.registry import get_engine
 from autosinian.errors import InputError, TrialFailure
+from autosinian.measure.answers import Answers, answers_for
 from autosinian.measure.device_feed import DevicesFeed
 from autosinian.measure.feed import Feed, open_feed
-from autosinian.measure.logs import accuracy_of, find_log, read_verdict
+from autosinian.measure.logs import find_log, read_verdict
 from autosinian.measure.measurement import MODES, SCENARIOS, Job, Measurement
 from autosinian.measure.raw_loop import (
     Ready,
@@ -52,6 +53,7 @@ class _Run:
     session: Session | None
     feed: Feed
     samples: Samples
+    answers: Answers
     versions: Callable[[], Mapping[str, str]]
     close: Callable[[], None]
     abort: Abort
@@ -76,20 +78,22 @@ def _open(job: Job, abort: Abort) -> _Run:
         job.engine["engine"], job.engine["batch_size"], **job.engine["options"]
     )
     session = engine.open(Path(job.engine_file), config)
-    labels = None if job.labels is None else Path(job.labels)
+    labels = None if job.labels is None or job.task else Path(job.labels)
     samples = Samples(Path(job.inputs), labels, session.input_shape)
 
     def versions() -> dict[str, str]:
         return {**engine.versions(), "device": engine.device()}
 
     feed = open_feed(session, samples)
-    return _Run(job, session, feed, samples, versions, session.close, abort)
+    answers = answers_for(job.task)
+    return _Run(job, session, feed, samples, answers, versions, session.close, abort)
 
 
 def _open_several(job: Job, abort: Abort) -> _Run:
     feed = DevicesFeed(job)
     versions = {**feed.versions, "device": feed.device}
-    return _Run(job, None, feed, feed.samples, lambda: versions, feed.close, abort)
+    answers = answers_for(job.task)
+    return _Run(job, None, feed, feed.samples, answers, lambda: versions, feed.close, abort)
 
 
 def _check(job: Job) -> None:
@@ -205,15 +209,16 @@ def _estimate(job: Job, settings: Any, name: str, value: float) -> None:
 
 def _sut(run: _Run) -> Sut:
     if run.job.scenario == "Offline":
-        return OfflineSut(run.feed, run.abort)
+        return OfflineSut(run.feed, run.answers, run.abort)
     if run.job.scenario == "Server":
         return ServerSut(
             run.feed,
+            run.answers,
             run.abort,
             deque_timeout_us=float(run.job.sut.get("deque_timeout_us", 0.0)),
             in_flight=int(run.job.sut.get("in_flight", 0)),
         )
-    return StreamSut(run.feed, run.abort)
+    return StreamSut(run.feed, run.answers, run.abort)
 
 
 def _loadgen(run: _Run, settings: Any) -> Measurement:
@@ -253,9 +258,9 @@ def _result(run: _Run, took: float) -> Measurement:
     verdict = read_verdict(detail, job.scenario)
     accuracy, count = None, verdict.samples
     if job.mode != "PerformanceOnly":
-        assert run.samples.labels is not None
+        assert job.labels is not None
         try:
-            accuracy, count = accuracy_of(answers, run.samples.labels)
+            accuracy, count = run.answers.score(answers, Path(job.labels), run.samples.count)
         except ValueError as error:
             raise TrialFailure(job.stage, f"accuracy cannot be scored: {error}") from error
     timed = job.mode != "AccuracyOnly"

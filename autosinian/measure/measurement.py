@@ -17,8 +17,10 @@ class Job:
     asks for 600 s. `benchmark` is the model's name in those files. `sut` sets our own side:
     `deque_timeout_us` (how long a Server batch waits to fill), `in_flight` (Server batches
     submitted at once) and `warmup_s`. `RawLoop` runs the engine without LoadGen for
-    `settings["min_duration_ms"]`. `devices` are the GPUs that serve it, by NVML's index; empty
-    for an engine on the processor.
+    `settings["min_duration_ms"]`. `task` is empty for classification; for detection it is
+    `{"name": "detection", "image_size": n, "classes": n}`, `labels` then holds boxes (see
+    `autosinian.measure.answers`) and accuracy is COCO mAP. `devices` are the GPUs that serve it,
+    by NVML's index; empty for an engine on the processor.
     """
 
     engine: dict[str, Any]
@@ -36,6 +38,7 @@ class Job:
     audit_conf: str = ""
     benchmark: str = "resnet50"
     devices: tuple[int, ...] = ()
+    task: dict[str, int | str] = field(default_factory=dict)
 
     @property
     def stage(self) -> str:

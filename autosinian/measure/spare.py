@@ -1,4 +1,4 @@
-"""Worker processes started early: they import what takes long, then wait for a job on stdin."""
+"""Worker processes started early: they have ready what takes long, then wait for a job on stdin."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ class _Kind:
 
 
 class Spares:
-    """The worker processes of one parent that wait for a job; none opens a GPU before.
+    """The worker processes of one parent that wait for a job.
 
     They die with the parent's thread that started them, and at `close`.
     """
@@ -39,17 +39,18 @@ class Spares:
         self,
         modules: Sequence[str],
         *,
+        engine: str = "",
         count: int = 1,
         least: int | None = None,
         python: Sequence[str] | None = None,
         devices: Sequence[int] = (),
         held: Sequence[int] = (),
     ) -> None:
-        """Have `count` processes that import `modules` wait for jobs of these devices, where fewer
-        than `least` do; it is `count` if not given.
+        """Have `count` processes wait for jobs of these devices, where fewer than `least` do; it
+        is `count` if not given. They import `modules`, then warm `engine` where one is named.
 
         Returns at once; others that wait are ended. `held` are file descriptors, of locks, which
-        each process keeps open until it has imported everything; the caller closes its own.
+        each process keeps open until it has everything ready; the caller closes its own.
         """
         kind = _Kind.of(python, devices)
         for other, process in self._waiting:
@@ -58,7 +59,7 @@ class Spares:
         self._waiting = [(k, p) for k, p in self._waiting if p.returncode is None]
         enough = len(self._waiting) >= (count if least is None else least)
         while not enough and len(self._waiting) < count:
-            self._waiting.append((kind, _start(kind, modules, held)))
+            self._waiting.append((kind, _start(kind, engine, modules, held)))
 
     def take(
         self,
@@ -80,7 +81,7 @@ class Spares:
         return None
 
     def settle(self) -> None:
-        """Return when every process that waits has imported everything, or has ended."""
+        """Return when every process that waits has everything ready, or has ended."""
         for _, process in self._waiting:
             assert process.stdout is not None
             if not process.stdout.closed:
@@ -94,11 +95,13 @@ class Spares:
             _end(self._waiting.pop()[1])
 
 
-def _start(kind: _Kind, modules: Sequence[str], held: Sequence[int]) -> subprocess.Popen[bytes]:
+def _start(
+    kind: _Kind, engine: str, modules: Sequence[str], held: Sequence[int]
+) -> subprocess.Popen[bytes]:
     command = [
         *(kind.python or (sys.executable,)),
         *("-m", "autosinian.measure.worker", "--spare", str(os.getpid())),
-        *(",".join(map(str, held)), *modules),
+        *(",".join(map(str, held)), engine, *modules),
     ]
     return subprocess.Popen(
         command,

@@ -1,7 +1,7 @@
 """Systems under test: LoadGen's queries answered by an engine's session, for each scenario.
 
-The sample indices that LoadGen gives choose the samples, always. A response's data is the label
-as a little-endian int64. LoadGen ends in a segmentation fault when an exception leaves one of its
+The sample indices that LoadGen gives choose the samples, always. What a response holds is the
+task's (`answers`). LoadGen ends in a segmentation fault when an exception leaves one of its
 callbacks, so none does: it goes to `abort`, which ends the process.
 """
 
@@ -10,33 +10,16 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from itertools import repeat
 from typing import Protocol
 
-import mlperf_loadgen
 import numpy as np
 from numpy.typing import NDArray
 
 from autosinian.engine.protocol import OnDone
+from autosinian.measure.answers import Answers, Collected
 from autosinian.measure.feed import Feed
 
 Abort = Callable[[BaseException], None]
-_LABEL_BYTES = 8
-
-
-def complete(ids: list[int], first_label: int) -> None:
-    """Answer queries `ids` with consecutive int64 labels from the address `first_label` on."""
-    pointers = range(first_label, first_label + _LABEL_BYTES * len(ids), _LABEL_BYTES)
-    # LoadGen copies the data before this returns.
-    mlperf_loadgen.QuerySamplesComplete(
-        list(map(mlperf_loadgen.QuerySampleResponse, ids, pointers, repeat(_LABEL_BYTES)))
-    )
-
-
-def complete_logits(ids: list[int], logits: NDArray[np.float32]) -> None:
-    """Answer queries `ids` with the labels of `logits`, `n x classes`."""
-    labels = logits.argmax(axis=1)
-    complete(ids, labels.__array_interface__["data"][0])
 
 
 def _taken(numbers: list[int]) -> NDArray[np.int64]:
@@ -70,14 +53,14 @@ class OfflineSut:
     """All samples in one query: batches in the order given, as many in flight as the session
     takes.
 
-    The thread that completes a batch only takes its labels; this one, which would else wait,
+    The thread that completes a batch only takes its answers; this one, which would else wait,
     makes the responses, many at a time, as no latency counts here.
     """
 
     _RESPONSES_AT_ONCE = 64
 
-    def __init__(self, feed: Feed, abort: Abort) -> None:
-        self._feed, self._abort = feed, abort
+    def __init__(self, feed: Feed, answers: Answers, abort: Abort) -> None:
+        self._feed, self._answers, self._abort = feed, answers, abort
 
     def issue(self, ids: list[int], indices: list[int]) -> None:
         """Run every batch before returning; both lists are empty then."""
@@ -88,35 +71,37 @@ class OfflineSut:
 
     def _issue(self, ids: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
         self._feed.check(rows)
-        labels = np.empty(len(ids), np.int64)
-        first_label = labels.ctypes.data
+        collected = self._answers.collect(len(ids))
         size = self._feed.batch_size
-        # Starts of batches whose labels are there and whose queries are not yet answered.
+        # Starts of batches whose answers are there and whose queries are not yet answered.
         done: collections.deque[int] = collections.deque()
 
         def answer() -> None:
             while done:
                 start = done.popleft()
-                answered = ids[start : start + size].tolist()
-                complete(answered, first_label + _LABEL_BYTES * start)
+                collected.complete(ids[start : start + size].tolist(), start)
 
         pending = max(1, self._RESPONSES_AT_ONCE // size)
         for start in range(0, len(ids), size):
-            end = start + size
-            self._feed.submit(rows[start:end], self._on_done(labels[start:end], done, start))
+            batch = rows[start : start + size]
+            self._feed.submit(batch, self._on_done(collected, batch, done, start))
             if len(done) >= pending:
                 answer()
         self._feed.wait()
         answer()
 
     def _on_done(
-        self, labels: NDArray[np.int64], done: collections.deque[int], start: int
+        self,
+        collected: Collected,
+        rows: NDArray[np.int64],
+        done: collections.deque[int],
+        start: int,
     ) -> OnDone:
         def on_done(logits: NDArray[np.float32] | None, error: BaseException | None) -> None:
             try:
                 if logits is None:
                     raise error or RuntimeError("the engine gave neither logits nor an error")
-                logits.argmax(axis=1, out=labels)
+                collected.take(start, rows, logits)
                 done.append(start)
             except BaseException as failure:  # noqa: BLE001  (ends the process, told)
                 self._abort(failure)
@@ -141,7 +126,7 @@ class StreamSut(OfflineSut):
         try:
             rows = np.array(indices, np.int64)
             self._feed.check(rows)
-            complete_logits(ids, self._feed.infer(rows))
+            self._answers.complete(ids, rows, self._feed.infer(rows))
         except BaseException as failure:  # noqa: BLE001  (ends the process, told)
             self._abort(failure)
 
@@ -156,12 +141,13 @@ class ServerSut:
     def __init__(
         self,
         feed: Feed,
+        answers: Answers,
         abort: Abort,
         *,
         deque_timeout_us: float = 0.0,
         in_flight: int = 0,
     ) -> None:
-        self._feed, self._abort = feed, abort
+        self._feed, self._answers, self._abort = feed, answers, abort
         self._timeout_s = deque_timeout_us * 1e-6
         self._permits = threading.Semaphore(in_flight or min(feed.depth, feed.streams + 1))
         self._arrived: queue.SimpleQueue[tuple[list[int], list[int], float] | None]
@@ -215,15 +201,15 @@ class ServerSut:
             if start:
                 self._permits.acquire()
             end = start + size
-            self._feed.submit(rows[start:end], self._answer(ids[start:end]))
+            self._feed.submit(rows[start:end], self._answer(ids[start:end], rows[start:end]))
         return more
 
-    def _answer(self, ids: list[int]) -> OnDone:
+    def _answer(self, ids: list[int], rows: NDArray[np.int64]) -> OnDone:
         def on_done(logits: NDArray[np.float32] | None, error: BaseException | None) -> None:
             try:
                 if logits is None:
                     raise error or RuntimeError("the engine gave neither logits nor an error")
-                complete_logits(ids, logits)
+                self._answers.complete(ids, rows, logits)
                 self._permits.release()
             except BaseException as failure:  # noqa: BLE001  (ends the process, told)
                 self._abort(failure)

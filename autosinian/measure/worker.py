@@ -21,20 +21,20 @@ from typing import Any, NoReturn
 
 from autosinian.content import write_json
 from autosinian.engine.registry import get_engine
-from autosinian.errors import InputError, TrialFailure
+from autosinian.errors import AutosinianError, InputError, TrialFailure
 from autosinian.measure.measurement import BuildJob, BuildResult, DescribeJob, Job
 from autosinian.space.candidate import EngineConfig
 
 _PR_SET_PDEATHSIG = 1
-# A spare that imports holds off measurements, so not for ever.
-_IMPORT_S = 120
+# A spare that gets ready holds off measurements, so not for ever.
+_READY_S = 120
 
 
 def main(arguments: list[str]) -> NoReturn:
     """Do the job; the exit status is 0 where a result (also a failure) was written."""
     if arguments[0] == "--spare":
         die_with_parent(int(arguments[1]))
-        job_file, result_file = _wait_for_job(arguments[2], arguments[3:])
+        job_file, result_file = _wait_for_job(arguments[2], arguments[3], arguments[4:])
     else:
         job_file, result_file = Path(arguments[0]), Path(arguments[1])
         if len(arguments) > 2:
@@ -78,19 +78,23 @@ def die_with_parent(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _wait_for_job(held: str, modules: list[str]) -> tuple[Path, Path]:
-    """Import `modules`, let go of the descriptors `held`, then wait for a line on stdin.
+def _wait_for_job(held: str, engine: str, modules: list[str]) -> tuple[Path, Path]:
+    """Import `modules`, warm `engine`, let go of the descriptors `held`, then wait for a line on
+    stdin.
 
     A byte on stdout says that nothing is left but to wait. Ends where the line never comes. See
     `autosinian.measure.spare`.
     """
-    signal.alarm(_IMPORT_S)
+    signal.alarm(_READY_S)
     ready = os.dup(1)
     os.dup2(2, 1)  # what a library prints is no sign of being ready
-    # What cannot be imported is told by the job that needs it.
+    # What cannot be had is told by the job that needs it.
     for name in ("autosinian.measure.loadgen_run", *modules):
         with contextlib.suppress(ImportError, OSError):
             importlib.import_module(name)
+    if engine:
+        with contextlib.suppress(AutosinianError, ImportError, OSError, RuntimeError):
+            get_engine(engine).warm()
     signal.alarm(0)
     for descriptor in filter(None, held.split(",")):
         os.close(int(descriptor))

@@ -105,16 +105,24 @@ class Workers:
         modules: Sequence[str],
         devices: Sequence[int],
         *,
+        engine: str = "",
         count: int = 1,
         least: int | None = None,
         held: Sequence[int] = (),
     ) -> None:
-        """Start workers for the next jobs of `devices`, which import `modules` meanwhile.
+        """Start workers for the next jobs of `devices`, which import `modules` and warm `engine`
+        meanwhile.
 
         See `autosinian.measure.spare.Spares.prepare`. Not while a measurement runs.
         """
         self._spares.prepare(
-            modules, count=count, least=least, python=self.python, devices=devices, held=held
+            modules,
+            engine=engine,
+            count=count,
+            least=least,
+            python=self.python,
+            devices=devices,
+            held=held,
         )
 
     def settle(self) -> None:

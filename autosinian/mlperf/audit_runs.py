@@ -187,6 +187,11 @@ def open_served(
             f"`{folder}` must be a bundle made by `autosinian export-best`, but is a net.config of "
             "the older form, without an exported ONNX"
         )
+    if source.task:
+        raise InputError(
+            f"`{folder}` must be a classifier's bundle, but is a detector's: MLPerf inference has "
+            "no round with SSD-ResNet34 any more; `autosinian run` runs it"
+        )
     engine, workers = choice.open(source.engine.engine, count=source.devices)
     built = engine_file(
         source,

@@ -181,6 +181,7 @@ def _job(
         audit_conf=_absolute(request.audit_conf),
         benchmark=source.benchmark,
         devices=serving.workers.devices,
+        task=source.task,
     )
 
 

@@ -29,9 +29,13 @@ class Report:
 
     @property
     def good(self) -> int | None:
-        """How many samples were labelled right."""
+        """How many samples were labelled right; None where that is not what accuracy is."""
         accuracy = self.measurement.accuracy
-        return None if accuracy is None else round(accuracy * self.measurement.samples)
+        return (
+            None
+            if accuracy is None or self.source.task
+            else round(accuracy * self.measurement.samples)
+        )
 
     def lines(self) -> list[str]:
         """For people: the run, LoadGen's figures in its digits, the accuracy, the logs."""
@@ -50,6 +54,10 @@ class Report:
         if summary.result:
             lines.append(f"Result is: {summary.result}")
         if self.measurement.accuracy is not None:
+            if self.source.task:
+                # As accuracy-coco.py of the MLPerf reference implementation prints it.
+                lines.append(f"mAP={100 * self.measurement.accuracy:.3f}%")
+                return [*lines, f"logs: {self.logs}"]
             # As accuracy-imagenet.py of the MLPerf reference implementation prints it.
             lines.append(
                 f"accuracy={100 * self.measurement.accuracy:.3f}%, good={self.good}, "

@@ -27,7 +27,7 @@ class Source:
     """A network with what is known of serving it.
 
     `precision` is that of the network as it was exported, `engine` and `serving` how it was
-    served. `data` says which samples it was measured on: `name`, `path`, `limit` and, for bundles,
+    served. `task` is empty for classification (see `autosinian.measure.Job`). `data` says which samples it was measured on: `name`, `path`, `limit` and, for bundles,
     the hashes of the arrays. `measured` are the exported figures by scenario. `bundle` is None for
     the old form, which has no ONNX and no engine of ours.
     """
@@ -44,6 +44,7 @@ class Source:
     memory_bytes: int = OLD_MEMORY_BYTES
     devices: int = 1
     candidate_key: str = ""
+    task: dict[str, int | str] = field(default_factory=dict)
     bundle: Bundle | None = None
 
     @property
@@ -89,6 +90,7 @@ def _of_bundle(bundle: Bundle) -> Source:
             memory_bytes=max(OLD_MEMORY_BYTES, int(result["limits"]["memory_bytes"])),
             devices=max(len(job.get("devices", ())) for job in jobs),
             candidate_key=str(result["candidate_key"]),
+            task=jobs[0].get("task", {}),
             bundle=bundle,
         )
     except (KeyError, IndexError, TypeError) as error:

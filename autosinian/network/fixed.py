@@ -19,6 +19,7 @@ from autosinian.space.candidate import Subnet
 from autosinian.space.document import NetworkSpec
 from autosinian.supernet.cost import Cost
 
+DETECTOR_SUFFIXES = (".pt", ".pth")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -87,6 +88,11 @@ class FixedNetwork:
         return self.prepared.classes
 
     @property
+    def task(self) -> dict[str, int | str]:
+        """The task as jobs tell it; empty is classification."""
+        return {}
+
+    @property
     def genes(self) -> NoGenes:
         """None to choose."""
         return NoGenes()
@@ -123,6 +129,10 @@ def open_network(spec: NetworkSpec) -> FixedNetwork:
 
     Raises `InputError` for whatever cannot be searched, in one line.
     """
+    if Path(spec.source).suffix in DETECTOR_SUFFIXES:
+        from autosinian.network.detector import open_detector_network
+
+        return open_detector_network(spec)
     label = f"`{spec.source}`"
     source = _exported(spec) if module_source(spec.source) else _read(Path(spec.source))
     rule = FixedInput.of(spec)

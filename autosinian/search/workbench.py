@@ -66,6 +66,14 @@ def open_workbench(
     data_path = Path(document.data.path) if document.data.path else None
     dataset = open_dataset(document.data.name, data_path)
     network = _open_network(document)
+    task = "classification"
+    if isinstance(network, FixedNetwork):
+        task = str(network.task.get("name", task))
+    if task != dataset.task:
+        raise InputError(
+            f"network and data set must be of one task, but `{network.name}` is for {task} and "
+            f"`{document.data.name}` for {dataset.task}"
+        )
     if network.classes != dataset.classes:
         raise InputError(
             f"network and data set must have the same classes, but `{network.name}` has "

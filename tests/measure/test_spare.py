@@ -89,6 +89,30 @@ def test_what_waits_may_be_enough(workers: Workers, log: Path) -> None:
     assert wait_until(lambda: len(importers(log)) == 2)
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_process_warms_its_engine_before_the_job_is_there(
+    bench: Bench,
+    workers: Workers,
+    log: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fails: bool,
+) -> None:
+    warmed = tmp_path / "warmed"
+    monkeypatch.setenv("WARM_LOG", str(warmed))
+    if fails:
+        monkeypatch.setenv("WARM_FAILS", "1")
+    job = bench.job("Offline", "AccuracyOnly", tmp_path, engine=misbehaving(bench, "WarmEngine"))
+    own = tmp_path / "own.engine"
+    own.write_bytes(bench.engine_file.read_bytes())
+    workers.prepare([], (), engine="tests.measure.worker_engines:WarmEngine")
+    workers.settle()
+    (process,) = map(int, warmed.read_text().split())
+    assert workers.run(replace(job, engine_file=str(own)), **LIMITS).accuracy == 1.0
+    assert int(own.with_suffix(".opened").read_text()) == process
+    assert warmed.read_text().split() == [str(process)]
+
+
 def test_a_job_of_other_devices_starts_afresh(
     bench: Bench, workers: Workers, log: Path, tmp_path: Path
 ) -> None:

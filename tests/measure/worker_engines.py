@@ -145,6 +145,19 @@ class SlowEngine(_Wrapped):
         super().build(model, precision, own, engine_file)
 
 
+class WarmEngine(_Wrapped):
+    """Says which processes warmed it, and fails when told to."""
+
+    def warm(self) -> None:
+        with Path(os.environ["WARM_LOG"]).open("a") as log:
+            log.write(f"{os.getpid()}\n")
+        if "WARM_FAILS" in os.environ:
+            raise RuntimeError("nothing to warm")
+
+    def misbehave(self, engine_file: Path) -> None:
+        engine_file.with_suffix(".opened").write_text(str(os.getpid()))
+
+
 class _IdleSession:
     """Answers at once with the same logits."""
 

@@ -1,9 +1,11 @@
 """`autosinian ssd`: SSD-ResNet34 detectors. One module a command; each imports nothing heavy until
 it runs."""
 
-import argparse
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
 
 COMMANDS = ("train", "evaluate", "quantize", "show_params")
 """Modules of this folder; each has `add_parser`."""

@@ -65,13 +65,15 @@ def run(args: argparse.Namespace) -> int:
     figures, _ = evaluate_split(
         opened.forward, opened.layout, images, batch_size=args.batch_size, device=opened.device
     )
+    by_class = dict(zip(images.class_names, figures.by_class, strict=True))
     if args.json:
-        print(json.dumps(asdict(figures) | {"images": len(images.images)}))
+        told = asdict(figures) | {"by_class": by_class, "images": len(images.images)}
+        print(json.dumps(told))
         return 0
     print(f"images     {len(images.images)}")
     print(f"mAP        {figures.mean:6.2f}")
     print(f"AP50       {figures.at_50:6.2f}")
     print(f"AP75       {figures.at_75:6.2f}")
-    for name, value in figures.by_class.items():
+    for name, value in by_class.items():
         print(f"mAP {name:<10} {value:6.2f}")
     return 0

@@ -51,6 +51,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--averaging", type=float, default=0.999, help="decay of averaged weights")
     parser.add_argument("--evaluations", type=int, default=20, help="on the validation split")
     parser.add_argument("--vertical-flip", action="store_true", help="for images without an up")
+    parser.add_argument(
+        "--whole-share", type=float, default=0.3, metavar="S", help="images neither cut nor shrunk"
+    )
+    parser.add_argument(
+        "--crop", type=float, default=0.4, metavar="S", help="smallest side of a cut-out"
+    )
+    parser.add_argument(
+        "--zoom-out", type=float, default=1.6, metavar="S", help="largest canvas an image lies on"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--restart", action="store_true", help="ignore an earlier training.pt")
@@ -68,6 +77,9 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--averaging must be at least 0 and below 1, but got {args.averaging}")
     if args.time is not None and args.time <= 0:
         raise InputError(f"--time must be above 0 seconds, but got {args.time:g}")
+    for name, low, high in (("whole_share", 0, 1), ("crop", 0.1, 1), ("zoom_out", 1, 8)):
+        if not low <= getattr(args, name) <= high:
+            raise InputError(f"--{name.replace('_', '-')} must be between {low} and {high}")
     coco = args.train_coco is not None and args.validation_coco is not None
     partly = args.train_coco is not None or args.validation_coco is not None
     if (args.data is None) != coco or coco != partly:
@@ -97,7 +109,12 @@ def run(args: argparse.Namespace) -> int:
         averaging=args.averaging,
         evaluations=args.evaluations,
         seed=args.seed,
-        augmentation=Augmentation(vertical_flip=args.vertical_flip),
+        augmentation=Augmentation(
+            kept=args.whole_share,
+            crop=args.crop,
+            zoom_out=args.zoom_out,
+            vertical_flip=args.vertical_flip,
+        ),
     )
     if args.restart:
         (args.out / CHECKPOINT).unlink(missing_ok=True)
