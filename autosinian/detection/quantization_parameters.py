@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autosinian.content import file_sha256
-from autosinian.detection.detections import Suppression
+from autosinian.detection.suppression import Suppression
 from autosinian.detection.quantization import (
     ChosenExceptions,
     QuantizationOptions,

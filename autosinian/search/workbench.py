@@ -74,6 +74,11 @@ def open_workbench(
             f"network and data set must be of one task, but `{network.name}` is for {task} and "
             f"`{document.data.name}` for {dataset.task}"
         )
+    for option in document.quantization.detector_options if task != "detection" else ():
+        raise InputError(
+            f"{document.where('quantization', option)}`quantization.{option}` is for detectors, "
+            f"but `{network.name}` is for {task}; remove it"
+        )
     if network.classes != dataset.classes:
         raise InputError(
             f"network and data set must have the same classes, but `{network.name}` has "
@@ -111,6 +116,12 @@ def _open_network(document: Document) -> Supernet | FixedNetwork:
 
 
 def _networks(network: Supernet | FixedNetwork, arrays: ArrayCache, folder: Path) -> Networks:
+    if isinstance(network, FixedNetwork) and network.task:
+        from autosinian.evaluate.detectors import DetectorNetworks
+        from autosinian.network.detector import DetectorNetwork
+
+        assert isinstance(network, DetectorNetwork)
+        return DetectorNetworks(network, arrays, folder)
     if isinstance(network, FixedNetwork):
         return FixedNetworks(network, arrays, folder)
     return SubnetNetworks(network, arrays, folder)
