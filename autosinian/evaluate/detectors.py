@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -18,6 +17,7 @@ from autosinian.detection.quantization import (
     QuantizedDetector,
     quantize_on,
 )
+from autosinian.encodings.encoding import Encodings
 from autosinian.encodings.exceptions import Exceptions
 from autosinian.encodings.export import export_named, write_onnx
 from autosinian.encodings.files import write_encodings
@@ -28,6 +28,8 @@ from autosinian.evaluate.fixed_network import FixedNetworks
 from autosinian.network.detector import DetectorNetwork
 from autosinian.space.candidate import Candidate
 
+EQUALIZED = "equalized.onnx"
+ENCODINGS = "model.encodings"
 BATCH = 8
 SENSITIVITY_IMAGES = 8
 """Calibration images on which layers are ranked; the order of the most sensitive is stable."""
@@ -123,10 +125,6 @@ class DetectorNetworks(FixedNetworks):
         return names
 
 
-EQUALIZED = "equalized.onnx"
-ENCODINGS = "model.encodings"
-
-
 def engine_form(engine: str) -> str:
     """The form of Q/DQ an engine reads: OpenVINO's own, else TensorRT's, which all read."""
     return "openvino" if engine == "openvino" else "tensorrt"
@@ -137,7 +135,9 @@ def quantization_options(candidate: Candidate) -> dict[str, int | float | str | 
     return DEFAULTS | dict(candidate.quantization.options)
 
 
-def quantized_again(equalized: onnx.ModelProto, encodings: Any, engine: str) -> onnx.ModelProto:
+def quantized_again(
+    equalized: onnx.ModelProto, encodings: Encodings, engine: str
+) -> onnx.ModelProto:
     """What `DetectorNetworks.model` writes, from the two files that a bundle keeps."""
     return join_outputs(quantize_onnx(equalized, encodings, engine=engine_form(engine)))
 

@@ -19,8 +19,12 @@ PREPARED_BY = ("torch", "onnx", "onnxruntime")
 class Networks(ABC):
     """Makes the ONNX files of candidates below `folder`; `sha256` is that of what they come from.
 
-    There are two: of a supernet's subnets, and of one fixed network.
+    There are three: of a supernet's subnets, of one fixed network, and of one model of integers,
+    which has a form of its own in place of ONNX.
     """
+
+    model_name = "model.onnx"
+    """What the file that engines are built from is called in a bundle."""
 
     def __init__(self, sha256: str, arrays: ArrayCache, folder: Path) -> None:
         self._sha256 = sha256

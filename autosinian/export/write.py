@@ -24,7 +24,7 @@ def write_bundle(folder: Path, found: Findings, bench: Workbench, outcome: Outco
     contender = found.contender
     candidate, networks = contender.candidate, bench.evaluator.networks
     networks.write_network(candidate.subnet, folder)
-    shutil.copyfile(contender.model, folder / files.MODEL)
+    shutil.copyfile(contender.model, folder / networks.model_name)
     shutil.copyfile(contender.engine_file, folder / files.ENGINE)
     if candidate.quantization.precision == "int8":
         for name, path in networks.calibration_files(candidate).items():

@@ -42,7 +42,7 @@ class Subnet:
 
 @dataclass(frozen=True)
 class Quantization:
-    """Numeric precision of the network: `fp32`, `bf16`, `fp16` or `int8`.
+    """Numeric precision of the network: `fp32`, `bf16`, `fp16`, `int8` or `int4`.
 
     `calibration` is `none` unless `precision` is `int8`: then `minmax`, `entropy` or `percentile`.
     `options` are what else a detector's INT8 is chosen by, sorted by name: `equalize` (whether
