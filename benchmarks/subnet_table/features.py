@@ -35,6 +35,10 @@ class Genes:
         resolution = np.array([int(part[0]) for part in parts], np.int64)
         return cls(resolution, digits(1), digits(2), digits(3))
 
+    def take(self, indices: NDArray[np.int64]) -> "Genes":
+        """Some of them, in that order."""
+        return Genes(self.resolution[indices], self.d[indices], self.ks[indices], self.e[indices])
+
     def words(self) -> list[str]:
         """Inverse of `read`."""
         return [

@@ -64,12 +64,12 @@ def _search(
     for _ in range(ROUNDS):
         features = ranked_features(population, resolutions)
         points = np.column_stack([-accuracy(features), cost(features)])
-        parents = _take(population, _by_layer(points, POPULATION, rng))
+        parents = population.take(_by_layer(points, POPULATION, rng))
         children = _children(parents, space, resolutions, rng)
         words = children.words()
         fresh = [i for i, text in enumerate(words) if text not in seen]
         seen.update(dict.fromkeys(words))
-        population = _join(parents, _take(children, np.array(fresh, np.int64)))
+        population = _join(parents, children.take(np.array(fresh, np.int64)))
     return list(seen)
 
 
@@ -115,10 +115,6 @@ def _by_layer(points: Vector, count: int, rng: np.random.Generator) -> NDArray[n
         chosen += layer.tolist()
         left = np.setdiff1d(left, layer)
     return np.array(chosen, np.int64)
-
-
-def _take(genes: Genes, indices: NDArray[np.int64]) -> Genes:
-    return Genes(genes.resolution[indices], genes.d[indices], genes.ks[indices], genes.e[indices])
 
 
 def _join(first: Genes, second: Genes) -> Genes:
