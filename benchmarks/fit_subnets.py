@@ -25,10 +25,9 @@ from search_quality.cifar10_subnets import (
     CPU_BATCHES,
     FRONTS,
     GPU_BATCHES,
-    LARGEST,
     Table,
     between,
-    model_of,
+    measured,
     read_table,
 )
 from search_quality.front_search import best_known
@@ -40,14 +39,14 @@ FOLDS = 5
 BETWEEN = {"gpu": 16, "cpu": 4}
 
 
-def held_back(words: list[str], target: Vector) -> Vector:
-    """For each subnet the prediction of a model that has not seen it."""
+def held_back(words: list[str], targets: Vector) -> Vector:
+    """For each subnet the predictions, `n x m`, of a model that has not seen it."""
     genes = Genes.read(words)
     fold = np.random.default_rng(0).permutation(len(words)) % FOLDS
-    predicted = np.zeros(len(words))
+    predicted = np.zeros(targets.shape)
     for number in range(FOLDS):
         out = fold == number
-        model = Surrogate(genes.take(np.flatnonzero(~out)), target[~out])
+        model = Surrogate(genes.take(np.flatnonzero(~out)), targets[~out])
         predicted[out] = model(genes.take(np.flatnonzero(out)))
     return predicted
 
@@ -63,40 +62,30 @@ def rank_correlation(first: Vector, second: Vector) -> float:
 
 def errors(table: Table) -> list[dict[str, object]]:
     """One row for each figure the model stands for."""
-    words = list(table.words)
-    predicted = held_back(words, table.accuracy)
-    images = 4_500
-    noise = float(np.mean(np.sqrt(table.accuracy * (1 - table.accuracy) / images)))
-    found = [error_row("accuracy", table.accuracy, predicted, relative=False, noise=noise)]
+    found: list[dict[str, object]] = []
     for device, batches in (("gpu", GPU_BATCHES), ("cpu", CPU_BATCHES)):
-        held: dict[int, dict[str, float]] = {}
-        for batch in batches:
-            name = f"{device}_b{batch}_us"
-            if name not in table.latency_us:
-                continue
-            values = table.latency_us[name]
-            there = np.flatnonzero(np.isfinite(values))
-            kept = [words[i] for i in there]
-            predicted = np.exp(held_back(kept, np.log(values[there])))
-            held[batch] = dict(zip(kept, predicted.tolist(), strict=True))
-            again = table.latency_us[f"{name}_again"] / values
+        names = [f"{device}_b{batch}_us" for batch in batches]
+        if not set(names) <= set(table.latency_us):
+            continue
+        words, figures = measured(table, device)
+        predicted = held_back(words, figures)
+        if not found:
+            real = figures[:, 0]
+            noise = float(np.mean(np.sqrt(real * (1 - real) / table.images)))
+            found.append(error_row("accuracy", real, predicted[:, 0], relative=False, noise=noise))
+        for column, name in enumerate(names, 1):
+            again = table.latency_us[f"{name}_again"] / table.latency_us[name]
+            real, guess = np.exp(figures[:, column]), np.exp(predicted[:, column])
             spread = float(np.nanmean(np.abs(again - 1)))
-            found.append(error_row(name, values[there], predicted, relative=True, noise=spread))
+            found.append(error_row(name, real, guess, relative=True, noise=spread))
         name = f"{device}_b{BETWEEN[device]}_us"
-        if name in table.latency_us and len(held) == 2:
-            values = table.latency_us[name]
-            both = [
-                i
-                for i in np.flatnonzero(np.isfinite(values))
-                if all(words[i] in h for h in held.values())
-            ]
-            low, high = (np.array([h[words[i]] for i in both]) for h in held.values())
-            predicted = between(low, high, np.full(len(both), BETWEEN[device]), batches)
-            found.append(
-                error_row(
-                    f"{name} (in between)", values[both], predicted, relative=True, noise=None
-                )
-            )
+        if name in table.latency_us:
+            values = dict(zip(table.words, table.latency_us[name].tolist(), strict=True))
+            there = [i for i, word in enumerate(words) if np.isfinite(values[word])]
+            low, high = np.exp(predicted[there, 1]), np.exp(predicted[there, 2])
+            guess = between(low, high, np.full(len(there), BETWEEN[device]), batches)
+            real = np.array([values[words[i]] for i in there])
+            found.append(error_row(f"{name} (in between)", real, guess, relative=True, noise=None))
     return found
 
 
@@ -153,7 +142,6 @@ def main() -> None:
         found: list[dict[str, object]] = []
         for device in ("gpu", "cpu"):
             start = time.monotonic()
-            least = float(model_of("cpu").accuracy(Genes.read([LARGEST]))[0])
             words, batches, points = best_known(
                 device, options.population, options.generations, options.starts
             )
@@ -170,8 +158,7 @@ def main() -> None:
                     }
                 )
             print(
-                f"{device}: {len(found)} points so far, largest subnet {least:.4f}, "
-                f"{time.monotonic() - start:.0f} s",
+                f"{device}: {len(found)} points so far, {time.monotonic() - start:.0f} s",
                 file=sys.stderr,
             )
         write(FRONTS, found)

@@ -46,7 +46,8 @@ GPU_BETWEEN, CPU_BETWEEN = 16, 4
 FEW = 8
 """One subnet in so many is measured there too, and one in so many twice."""
 KEEP = 0.5
-SHARES = {"accuracy 1": 0.3, "latency 1": 0.3, "accuracy 2": 0.2, "latency 2": 0.2}
+LANES = 5
+"""Processes a GPU that make subnets ready; one at a time measures."""
 GENERATIONS = (1, 2)
 
 
@@ -67,16 +68,17 @@ class Plan:
         """What a phase has measured so far."""
         return read_rows(self.folder / f"{phase}.csv")
 
-    def share_s(self, step: str) -> float:
-        """Seconds for a step: its share of what is left, by what the steps after it need too."""
-        steps = [
-            f"{kind} {generation}"
-            for generation in self.options.generation
-            for kind in ("accuracy", "latency")
-            if any(phase.endswith(kind) for phase in self.options.phase)
-        ]
-        weights = [SHARES[name] for name in steps[steps.index(step) :]]
-        return max(self.deadline - time.monotonic(), 0.0) * weights[0] / sum(weights)
+    @property
+    def rounds(self) -> list[tuple[int, ...]]:
+        """Generations that are measured together: all, once the second is chosen."""
+        wanted: list[int] = sorted(self.options.generation)
+        if all((self.folder / f"generation-{number}.csv").exists() for number in wanted):
+            return [tuple(wanted)]
+        return [(number,) for number in wanted]
+
+    def share_s(self, step: int, steps: int) -> float:
+        """Seconds for a step: an equal share of what is left for it and the steps after it."""
+        return max(self.deadline - time.monotonic(), 0.0) / (steps - step)
 
 
 def subnets(plan: Plan, generation: int) -> dict[str, str]:
@@ -94,6 +96,9 @@ def subnets(plan: Plan, generation: int) -> dict[str, str]:
     else:
         count = options.subnets * 2 // 5
         measured, costs = figures(plan)
+        if not measured:
+            print("no accuracy is there to choose a second generation by", file=sys.stderr)
+            return {}
         found = next_generation(
             measured, costs, supernet.genes, supernet.resolutions, count, options.seed
         )
@@ -127,28 +132,33 @@ def places(options: argparse.Namespace, phase: str) -> list[Place]:
     if phase == "accuracy":
         count = options.workers or (6 * len(devices) if options.device == "cuda" else len(cores))
         return [Place(i, devices[i % len(devices)], ()) for i in range(count)]
-    reserved = cores[: 3 * len(gpus)] if len(cores) > 6 * len(gpus) else []
+    reserved = cores[: LANES * len(gpus)] if len(cores) > 2 * LANES * len(gpus) else []
     if phase == "gpu-latency":
-        return [Place(i, gpus[i % len(gpus)], tuple(reserved)) for i in range(3 * len(gpus))]
+        return [Place(i, gpus[i % len(gpus)], tuple(reserved)) for i in range(LANES * len(gpus))]
     free = cores[len(reserved) :]
     pairs = [tuple(free[i : i + 2]) for i in range(0, len(free) - 1, 2)] or [tuple(free)]
     return [Place(i, f"cpu:{i}", pair) for i, pair in enumerate(pairs[: options.workers or None])]
 
 
-def measure(plan: Plan, phase: str, generation: int) -> Ended | None:
-    """One phase of one generation; None where nothing is left to do or no device is there."""
+def measure(
+    plan: Plan, phase: str, generations: tuple[int, ...], time_limit_s: float
+) -> Ended | None:
+    """One phase of a round; None where nothing is left to do or no device is there."""
     if phase == "gpu-latency" and not torch.cuda.is_available():
         print("no GPU is here: its latencies are left out", file=sys.stderr)
         return None
-    chosen = subnets(plan, generation)
+    origins = {
+        text: (generation, origin)
+        for generation in generations
+        for text, origin in subnets(plan, generation).items()
+    }
     settings: Any
     opener: Opener
     fields: tuple[str, ...]
     if phase == "accuracy":
         done = {row["subnet"] for row in plan.rows(phase)}
-        tasks = [text for text in chosen if text not in done]
+        tasks = [text for text in origins if text not in done]
         prepared = plan.folder / f"images-{plan.options.images or 'all'}"
-        origins = {text: (generation, origin) for text, origin in chosen.items()}
         settings = accuracy.AccuracySettings(
             plan.options.supernet,
             prepared,
@@ -167,7 +177,7 @@ def measure(plan: Plan, phase: str, generation: int) -> Ended | None:
                 plan.options.images,
             )
     else:
-        tasks = latency_tasks(plan, phase, list(chosen))
+        tasks = latency_tasks(plan, phase, list(origins))
         on_gpu = phase == "gpu-latency"
         settings = gpu_latency.LatencySettings(
             plan.options.supernet, GPU_BATCHES if on_gpu else CPU_BATCHES
@@ -177,11 +187,16 @@ def measure(plan: Plan, phase: str, generation: int) -> Ended | None:
     if not tasks:
         return None
     return run(
-        tasks, opener, settings, places(plan.options, phase), plan.folder / f"{phase}.csv", fields,
+        tasks,
+        opener,
+        settings,
+        places(plan.options, phase),
+        plan.folder / f"{phase}.csv",
+        fields,
         about(plan.options.device if phase == "accuracy" else phase),
-        plan.share_s(f"{phase.rpartition('-')[2]} {generation}"),
-        f"{phase} {generation}",
-    )  # fmt: skip
+        time_limit_s,
+        phase,
+    )
 
 
 def latency_tasks(plan: Plan, phase: str, chosen: list[str]) -> list[str]:
@@ -240,27 +255,26 @@ def table(plan: Plan, output: Path) -> list[Row]:
     return merged
 
 
-def both_latencies(plan: Plan, generation: int) -> None:
-    """GPU and processor at once, on disjoint cores; a failure of one does not end the other."""
-    threads = [
-        threading.Thread(target=report, args=(plan, phase, generation))
-        for phase in ("gpu-latency", "cpu-latency")
-    ]
+def report(
+    plan: Plan, phases: list[str], generations: tuple[int, ...], time_limit_s: float
+) -> None:
+    """Measure phases at once and say how each ended; a failure of one does not end the others."""
+
+    def one(phase: str) -> None:
+        ended = measure(plan, phase, generations, time_limit_s)
+        if ended is not None:
+            print(
+                f"{phase} of generations {generations}: {ended.rows} rows, {ended.failed} failed, "
+                f"{'complete' if ended.complete else 'stopped at the limit'}, "
+                f"{ended.seconds:.0f} s",
+                flush=True,
+            )
+
+    threads = [threading.Thread(target=one, args=(phase,)) for phase in phases]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-
-
-def report(plan: Plan, phase: str, generation: int) -> None:
-    """Measure one phase and say how it ended."""
-    ended = measure(plan, phase, generation)
-    if ended is not None:
-        print(
-            f"{phase} of generation {generation}: {ended.rows} rows, {ended.failed} failed, "
-            f"{'complete' if ended.complete else 'stopped at the limit'}, {ended.seconds:.0f} s",
-            flush=True,
-        )
 
 
 def summary(rows: list[Row]) -> None:
@@ -302,14 +316,17 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="the merged table, FILE.csv.gz")
     options = parser.parse_args()
     plan = Plan(options, open_supernet(options.supernet), time.monotonic() + options.time)
-    for generation in options.generation:
-        if "accuracy" in options.phase:
-            report(plan, "accuracy", generation)
-        latencies = [phase for phase in PHASES[1:3] if phase in options.phase]
-        if len(latencies) == 2:
-            both_latencies(plan, generation)
-        elif latencies:
-            report(plan, latencies[0], generation)
+    steps = [
+        (round_, phases)
+        for round_ in plan.rounds
+        for phases in (
+            [phase for phase in PHASES[:1] if phase in options.phase],
+            [phase for phase in PHASES[1:3] if phase in options.phase],
+        )
+        if phases
+    ]
+    for number, (generations, phases) in enumerate(steps):
+        report(plan, phases, generations, plan.share_s(number, len(steps)))
     if "table" in options.phase:
         output = options.output or plan.folder / "cifar10_subnets.csv.gz"
         summary(table(plan, output))

@@ -4,9 +4,9 @@ import csv
 import gzip
 import itertools
 import random
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ RUN_S = {"gpu": 5.0, "cpu": 3.0}
 """LoadGen's least duration in `search_spaces/cifar10_gpu.yaml` and `cifar10.yaml`."""
 ACCURACY_DROP = 0.02
 """As in `search_spaces/cifar10.yaml`: how much less accurate than the largest one may be."""
+GPU_LATENCY_US = 1500.0
+"""A batch may take so long on the GPU: fast subnets keep it at larger batches than slow ones."""
 LARGEST = "96-444441-" + "7" * BLOCKS + "-" + "6" * BLOCKS
 
 
@@ -43,6 +45,7 @@ class Table:
     accuracy: Vector
     latency_us: dict[str, Vector]
     origin: tuple[str, ...]
+    images: int
 
 
 def read_table(path: Path = TABLE) -> Table:
@@ -59,6 +62,7 @@ def read_table(path: Path = TABLE) -> Table:
         accuracy=np.array([int(row["correct"]) / int(row["images"]) for row in rows]),
         latency_us={name: np.array([number(row[name]) for row in rows]) for name in names},
         origin=tuple(row["origin"] for row in rows),
+        images=int(rows[0]["images"]),
     )
 
 
@@ -66,14 +70,19 @@ def read_table(path: Path = TABLE) -> Table:
 class Model:
     """Accuracy, and microseconds of a batch on one device, of any subnet at any batch size."""
 
-    accuracy: Surrogate
-    log_latency: tuple[Surrogate, Surrogate]
+    surrogate: Surrogate
     batches: tuple[int, int]
 
     def figures(self, genes: Genes, batch: NDArray[np.int64]) -> tuple[Vector, Vector]:
         """Accuracy and microseconds of `n` subnets at `n` batch sizes."""
-        low, high = (np.exp(model(genes)) for model in self.log_latency)
-        return self.accuracy(genes), between(low, high, batch, self.batches)
+        accuracy, low, high = self.surrogate(genes).T
+        return accuracy, between(np.exp(low), np.exp(high), batch, self.batches)
+
+    @cached_property
+    def least_accuracy(self) -> float:
+        """That of the largest subnet less what a search may give up."""
+        accuracy, _ = self.figures(Genes.read([LARGEST]), np.ones(1, np.int64))
+        return float(accuracy[0]) - ACCURACY_DROP
 
 
 def between(low: Vector, high: Vector, batch: Any, batches: tuple[int, int]) -> Vector:
@@ -83,19 +92,21 @@ def between(low: Vector, high: Vector, batch: Any, batches: tuple[int, int]) -> 
     return time
 
 
+def measured(table: Table, device: str) -> tuple[list[str], Vector]:
+    """Subnets with all figures of a device, and these, `n x 3`: accuracy, logarithms of times."""
+    batches = GPU_BATCHES if device == "gpu" else CPU_BATCHES
+    times = [np.log(table.latency_us[f"{device}_b{batch}_us"]) for batch in batches]
+    figures = np.column_stack([table.accuracy, *times])
+    there = np.flatnonzero(np.isfinite(figures).all(axis=1))
+    return [table.words[i] for i in there], figures[there]
+
+
 @cache
 def model_of(device: str) -> Model:
-    """The model of `gpu` or `cpu`, fitted on the shipped table; about two seconds."""
-    table = read_table()
+    """The model of `gpu` or `cpu`, fitted on the shipped table; about a second."""
+    words, figures = measured(read_table(), device)
     batches = GPU_BATCHES if device == "gpu" else CPU_BATCHES
-    fitted = []
-    for batch in batches:
-        values = table.latency_us[f"{device}_b{batch}_us"]
-        there = np.isfinite(values)
-        words = [word for word, is_there in zip(table.words, there, strict=True) if is_there]
-        fitted.append(Surrogate(Genes.read(words), np.log(values[there])))
-    accuracy = Surrogate(Genes.read(table.words), table.accuracy)
-    return Model(accuracy, (fitted[0], fitted[1]), batches)
+    return Model(Surrogate(Genes.read(words), figures), batches)
 
 
 def space_of(batches: tuple[int, int] | None) -> dict[str, BaseDistribution]:
@@ -180,19 +191,14 @@ def stages(word: str, batch: int, microseconds: float, device: str) -> tuple[Sta
     )
 
 
-def answers(
-    device: str, accuracy: float, latency_us: float, batch: int
+def judged(
+    model: Model, device: str, accuracy: float, latency_us: float, batch: int
 ) -> tuple[tuple[float, float], dict[str, float]]:
     """Objectives and violations of one candidate of the device's problem."""
     if device == "gpu":
         objectives = (accuracy, batch / latency_us * 1e6)
         return objectives, {"batch latency": latency_us / GPU_LATENCY_US - 1.0}
-    least = float(model_of("cpu").accuracy(Genes.read([LARGEST]))[0]) - ACCURACY_DROP
-    return (accuracy, latency_us / 1e3), {"accuracy": (least - accuracy) * 100}
-
-
-GPU_LATENCY_US = 1500.0
-"""A batch may take so long on the GPU: fast subnets keep it at a larger batch than slow ones."""
+    return (accuracy, latency_us / 1e3), {"accuracy": (model.least_accuracy - accuracy) * 100}
 
 
 def cifar10_subnets(device: str) -> Problem:
@@ -209,7 +215,9 @@ def cifar10_subnets(device: str) -> Problem:
     def evaluate(parameters: Parameters) -> Answer:
         word, batch = word_of(parameters), int(parameters.get("batch_size", 1))
         accuracy, latency = model.figures(Genes.read([word]), np.array([batch]))
-        objectives, constraints = answers(device, float(accuracy[0]), float(latency[0]), batch)
+        objectives, constraints = judged(
+            model, device, float(accuracy[0]), float(latency[0]), batch
+        )
         work = stages(word, batch, float(latency[0]), device)
         return Answer(objectives, constraints, work)
 
@@ -237,8 +245,3 @@ def read_front(device: str, path: Path = FRONTS) -> Points:
     with path.open(newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row["device"] == device]
     return np.array([[float(row["accuracy"]), float(row["second"])] for row in rows])
-
-
-def measured_words(table: Table, origins: Sequence[str]) -> list[str]:
-    """Subnets of some origins."""
-    return [w for w, origin in zip(table.words, table.origin, strict=True) if origin in origins]

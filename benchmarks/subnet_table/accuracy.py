@@ -1,6 +1,5 @@
 """Accuracy of subnets on held-out images, after batch-norm recalibration."""
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,7 @@ from typing import Any
 import torch
 
 from autosinian.supernet import Supernet, cost, open_supernet
-from autosinian.supernet.batch_norm import recalibrate_from_batches
-from subnet_table.folding import fold
+from subnet_table.folding import recalibrated
 from subnet_table.images import Images
 from subnet_table.subnets import subnet_of
 from subnet_table.workers import Place, Row
@@ -32,7 +30,7 @@ class AccuracySettings:
 
 
 class Accuracy:
-    """Measures one subnet: extract, recalibrate in mixed precision, fold, classify."""
+    """Measures one subnet: extract, recalibrate, fold, classify."""
 
     def __init__(self, settings: AccuracySettings, device: torch.device) -> None:
         self._settings = settings
@@ -53,13 +51,9 @@ class Accuracy:
         subnet = subnet_of(task)
         module = self._supernet.extract(subnet)
         paper = cost(module, subnet.resolution)
-        module = module.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = recalibrated(module, self._images.batch_norm[subnet.resolution])
+        network = network.to(self._device, self._dtype)
         size = self._settings.batch_size
-        with self._mixed():
-            recalibrate_from_batches(
-                module, iter(torch.split(self._images.batch_norm[subnet.resolution], size))
-            )
-        network = fold(module).to(self._device, self._dtype)
         held_out, labels = self._images.held_out[subnet.resolution], self._images.labels
         correct = torch.zeros((), dtype=torch.int64, device=self._device)
         for images, truth in zip(
@@ -80,11 +74,19 @@ class Accuracy:
             }
         ]
 
-    def _mixed(self) -> AbstractContextManager[Any]:
-        return torch.autocast("cuda", torch.float16) if self._half else nullcontext()
+
+def _check_once(place: Place, device: torch.device) -> None:
+    if place.number == 0:
+        from subnet_table.depthwise import check
+
+        check(device)
 
 
 def open_accuracy(place: Place, settings: AccuracySettings, _: Any) -> Accuracy:
     """In a worker: one thread each on the processor, as there are many workers."""
     torch.set_num_threads(1)
-    return Accuracy(settings, torch.device(place.device))
+    device = torch.device(place.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        _check_once(place, device)
+    return Accuracy(settings, device)

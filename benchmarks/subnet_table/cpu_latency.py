@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from autosinian.supernet import open_supernet
-from subnet_table.folding import fold, to_onnx
+from subnet_table.folding import fold
 from subnet_table.gpu_latency import LatencySettings
+from subnet_table.onnx_file import to_onnx
 from subnet_table.subnets import subnet_of
 from subnet_table.workers import Place, Row
 
