@@ -47,6 +47,7 @@ def max_pool(
     image = pixel // (OUT_HEIGHT * OUT_WIDTH)
     top = pixel // OUT_WIDTH % OUT_HEIGHT * STRIDE - PAD
     left = pixel % OUT_WIDTH * STRIDE - PAD
+    FIELD: tl.constexpr = (1 << BITS) - 1
     result = tl.zeros([BLOCK], dtype=tl.int32)
     first, second, third, fourth = result, result, result, result
     for tap in tl.static_range(KERNEL * KERNEL):
@@ -66,7 +67,6 @@ def max_pool(
                 first = _larger_halves(first, value & 0x007F007F)
                 second = _larger_halves(second, value & 0x7F007F00)
         else:
-            FIELD: tl.constexpr = (1 << BITS) - 1
             larger = tl.zeros([BLOCK], dtype=tl.int32)
             for place in tl.static_range(32 // BITS):
                 # Down to the low bits: compared as signed, the topmost field would be negative.
