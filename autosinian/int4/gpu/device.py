@@ -9,7 +9,7 @@ from autosinian.errors import InputError
 from autosinian.int4.gpu.interpreted import INTERPRETED
 
 _INTERPRETED_SHARED_BYTES = 232448
-_OLDEST = (8, 0)
+_OLDEST = (7, 5)
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,7 @@ class Device:
 def open_device(index: int = 0) -> Device:
     """The GPU of that index; the CPU under `TRITON_INTERPRET=1`.
 
-    Raises `InputError` where there is none, or one older than Ampere: triton does not use the
-    integer tensor cores of Turing.
+    Raises `InputError` where there is none, or one older than Turing.
     """
     if INTERPRETED:
         return Device(
@@ -56,7 +55,7 @@ def open_device(index: int = 0) -> Device:
     found = torch.cuda.get_device_properties(index)
     if (found.major, found.minor) < _OLDEST:
         raise InputError(
-            f"INT4 kernels need compute capability 8.0 or later, but {found.name} has "
+            f"INT4 kernels need compute capability 7.5 or later, but {found.name} has "
             f"{found.major}.{found.minor}"
         )
     return Device(

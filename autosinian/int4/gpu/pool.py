@@ -5,6 +5,8 @@
 import triton
 import triton.language as tl
 
+from autosinian.int4.gpu.operands import plus_product
+
 
 @triton.jit
 def _larger_halves(first, second):
@@ -105,6 +107,7 @@ def linear(
     IMAGES_BLOCK: tl.constexpr,
     CLASSES_BLOCK: tl.constexpr,
     STEP: tl.constexpr,
+    INTEGER_CORES: tl.constexpr,
 ):
     """int8 `images x X_CHANNELS` (the first CHANNELS of them) times int8 `CLASSES x CHANNELS` plus
     bias: int32 logits.
@@ -126,7 +129,7 @@ def linear(
             mask=known[None, :] & (at < CHANNELS)[:, None],
             other=0,
         )
-        total = tl.dot(x, w, total, out_dtype=tl.int32)
+        total = plus_product(total, x, w, INTEGER_CORES)
     total += tl.load(bias_ptr + wanted, mask=known, other=0)[None, :]
     at = image[:, None].to(tl.int64) * CLASSES + wanted[None, :]
     tl.store(out_ptr + at, total, mask=(image < images)[:, None] & known[None, :])

@@ -46,8 +46,8 @@ print(json.dumps(found))
 """
 
 
-@pytest.mark.parametrize("capability", [80, 90])
-def test_integer_tensor_cores_are_used(capability: int) -> None:
+@pytest.mark.parametrize("capability", [75, 80, 90])
+def test_tensor_cores_are_used_from_ampere_on(capability: int) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(capability)],
