@@ -117,6 +117,9 @@ def test_the_bundle_runs_through_loadgen(
         (("precision: [int4]", "precision: [int8]"), "the search space has `int8`"),
         (("source: tiny,", "source: tiny, resolution: 64,"), "resolution is 64"),
         (("source: tiny,", "source: absent,"), "there is no file"),
+        (("source: tiny,", "source: absent, autoconfig: x,"), "kernels of a model folder of int"),
+        (("source: tiny,", "source: tiny, autoconfig: t4,"), "names one of another engine"),
+        (("source: tiny,", "source: tiny, autoconfig: x,"), "x` cannot be read: No such file"),
     ],
 )
 def test_bad_input_ends_in_one_line(
@@ -128,6 +131,8 @@ def test_bad_input_ends_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     shutil.copytree(folder / "tiny", tmp_path / "tiny")
+    assert MODEL.autoconfig is not None
+    (tmp_path / "t4").write_text(Autoconfig(dict.fromkeys(MODEL.autoconfig.ids, 6)).text())
     (tmp_path / "tiny.yaml").write_text(SPACE.replace(*change))
     monkeypatch.chdir(tmp_path)
     assert main(["search", "tiny.yaml"]) == 2

@@ -9,6 +9,7 @@ from autosinian.engine.protocol import Engine, Session
 from autosinian.int4.engine import Int4Engine
 from autosinian.int4.images import STEP
 from autosinian.int4.model import Model
+from autosinian.space.candidate import Option
 from autosinian.testing.resident_conformance import ResidentConformance
 from tests.int4.small_networks import random_images
 from tests.int4.test_engine import NETWORK, exact
@@ -20,7 +21,11 @@ class TestGpuInt4Engine(ResidentConformance):
     precision = "int4"
     first_precision = "int4"
     tolerance = 0.0
-    options = (("graphs", True), ("samples", "device"), ("streams", 2))
+    options: tuple[tuple[str, Option], ...] = (
+        ("graphs", True),
+        ("samples", "device"),
+        ("streams", 2),
+    )
 
     @pytest.fixture(scope="class")
     def engine(self) -> Engine:
