@@ -12,7 +12,8 @@ DIR as soon as it is known, and none lost by a failure of another:
 3. `layers_<batch>.csv`: seconds of every (shape, configuration), the slow ones stopped early;
    `choices_<batch>.json`: best configuration by layer, then after joint exchange.
 4. `profile_<batch>.csv`: time of each launch against its floor (memory and tensor cores).
-5. `network.csv`: images/s at each batch, tuned and with the best single configuration.
+5. `network.csv`: images/s at each batch; `single_<batch>.csv`: with one configuration for all
+   layers.
 """
 
 import argparse
@@ -25,13 +26,19 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from autosinian.int4.configurations import Configuration, configuration
+from autosinian.int4.configurations import (
+    Configuration,
+    configuration,
+    configurations,
+    refusal,
+)
 from autosinian.int4.cpu_executor import CpuExecutor
 from autosinian.int4.gpu.compiling import Compiler
 from autosinian.int4.gpu.device import open_device
@@ -52,7 +59,6 @@ from autosinian.int4.network import Network
 from autosinian.int4.tuning import (
     Ranking,
     best_choices,
-    best_single,
     exchange_jointly,
     rank_layers,
 )
@@ -70,7 +76,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--images", type=Path, help="int8 N x 3 x 224 x 224 (.npy); else random")
     parser.add_argument("--time", type=float, default=240.0, help="seconds in all")
-    parser.add_argument("--tuned-batch", type=int, default=256)
+    parser.add_argument("--tuned-batches", type=int, nargs="+", default=[256])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32, 64, 128, 256, 1024])
     parser.add_argument("--processes", type=int, help="for compiling; default one a core")
     parser.add_argument("--choices", type=Path, help="choices_<batch>.json of an earlier run")
@@ -96,13 +102,19 @@ class Benchmark:
         (self.output / "device.json").write_text(json.dumps(self.about, indent=1))
         self.prepared = PreparedNetwork(self.plan, self.device)
         self.layers = {layer.name: layer.shape for layer in self.plan.convolutions()}
-        self.choices: dict[str, Configuration] = {}
-        self.ranking: Ranking = {}
+        self.batch: int = arguments.tuned_batches[0]
+        self.all_choices: dict[int, dict[str, Configuration]] = {}
+        self.rankings: dict[int, Ranking] = {}
         self.compiler: Compiler | None = None
+
+    @property
+    def choices(self) -> dict[str, Configuration]:
+        """Those tuned at the batch size in hand; none before."""
+        return self.all_choices.get(self.batch, {})
 
     def left(self) -> float:
         """Seconds of the budget that remain."""
-        return self.end - time.monotonic()
+        return float(self.end - time.monotonic())
 
     def log(self, text: str) -> None:
         """Progress with the time, on stderr."""
@@ -126,18 +138,22 @@ class Benchmark:
             self.step("whole network against the CPU reference", self.compare_network)
             if self.arguments.choices is not None:
                 ids = json.loads(self.arguments.choices.read_text())["joint"]
-                self.choices = {name: configuration(number) for name, number in ids.items()}
+                self.all_choices[self.batch] = {
+                    name: configuration(number) for name, number in ids.items()
+                }
             elif not self.device.interpreted:
-                self.step("tuning layers", lambda: self.tune_layers(compiler))
-            if not self.device.interpreted:
-                self.step("time by layer", self.profile)
-                self.step("speed by batch", self.speed)
-                if self.arguments.choices is None:
+                for batch in self.arguments.tuned_batches:
+                    self.batch = batch
+                    self.step(f"tuning layers at batch {batch}", self.tune_layers)
                     self.step("joint exchange", self.tune_jointly)
-                    self.step("time by layer after exchange", self.profile)
-                    self.step("speed by batch after exchange", self.speed)
+                    self.step("time by layer", self.profile)
+                self.batch = self.arguments.tuned_batches[0]
+            if not self.device.interpreted:
+                self.step("speed by batch", self.speed)
                 self.step("whole network, tuned, against the CPU", self.compare_network)
-            self.step("exactness of configurations", lambda: self.check_layers(compiler))
+            self.step("exactness of configurations", self.check_layers)
+            if not self.device.interpreted:
+                self.step("best single configuration", self.best_single)
         finally:
             if compiler is not None:
                 compiler.close()
@@ -148,7 +164,9 @@ class Benchmark:
         made = Executor(self.prepared, batch, choices)
         if self.compiler is not None:
             tasks = {
-                compile_task(layer, made.choices[layer.name], self.device): None
+                compile_task(
+                    layer, made.choices[layer.name], self.device, self.plan.follower(layer)
+                ): None
                 for layer in self.plan.convolutions()
             }
             self.compiler.compile(list(tasks))
@@ -170,21 +188,22 @@ class Benchmark:
             f"logits of {equal} of {count} images equal the CPU reference bit for bit"
         )
 
-    def tune_layers(self, compiler: Compiler | None) -> None:
+    def tune_layers(self) -> None:
         """Rank configurations for each shape."""
-        batch = 1 if self.device.interpreted else self.arguments.tuned_batch
-        timer = GpuLayerTimer(Executor(self.prepared, batch), compiler)
-        self.ranking = rank_layers(
+        batch = self.batch
+        timer = GpuLayerTimer(Executor(self.prepared, batch), self.compiler)
+        ranking = rank_layers(
             list(self.layers.values()),
             batch,
             self.device.shared_bytes,
             timer,
-            self.left() * 0.5,
+            self.left() * 0.4,
             lambda number, done, total: (
                 self.log(f"round {number}: {done} of {total}") if done % 50 == 0 else None
             ),
         )
-        self.choices = best_choices(self.layers, self.ranking)
+        self.rankings[batch] = ranking
+        self.all_choices[batch] = best_choices(self.layers, ranking)
         rows = [
             {
                 "shape": shape.text,
@@ -198,10 +217,12 @@ class Benchmark:
                 "packed_weights": entry.configuration.packed_weights,
                 "persistent": entry.configuration.persistent,
                 "residual_first": entry.configuration.residual_first,
+                "stationary": entry.configuration.stationary,
+                "chained": entry.configuration.chained,
                 "microseconds": round(entry.seconds * 1e6, 2),
                 "floor_microseconds": round(floor_seconds(shape, batch) * 1e6, 2),
             }
-            for shape, entries in self.ranking.items()
+            for shape, entries in ranking.items()
             for entry in entries
         ]
         write(self.output / f"layers_{batch}.csv", rows, self.about)
@@ -211,15 +232,13 @@ class Benchmark:
         ]
         write(self.output / f"failures_{batch}.csv", failures, self.about)
         self.write_choices({"best": self.choices})
-        single = best_single(self.layers, self.ranking)
         self.summary.append(
-            f"tuning at batch {batch}: {len(rows)} measured, {len(failures)} failed, best single "
-            f"{single.id if single else None}"
+            f"tuning at batch {batch}: {len(rows)} measured, {len(failures)} failed"
         )
 
     def write_choices(self, choices: Mapping[str, Mapping[str, Configuration]]) -> None:
         """Ids by layer, so that a later run can start from them."""
-        path = self.output / f"choices_{self.arguments.tuned_batch}.json"
+        path = self.output / f"choices_{self.batch}.json"
         known = json.loads(path.read_text()) if path.exists() else {}
         for label, chosen in choices.items():
             known[label] = {name: choice.id for name, choice in chosen.items()}
@@ -227,11 +246,11 @@ class Benchmark:
 
     def tune_jointly(self) -> None:
         """Exchange configurations in the whole network."""
-        batch = self.arguments.tuned_batch
+        batch = self.batch
         before = timed_network(self.prepared, batch, self.choices)
-        self.choices, spent = exchange_jointly(
+        self.all_choices[batch], spent = exchange_jointly(
             self.layers,
-            self.ranking,
+            self.rankings[batch],
             lambda choices: timed_network(self.prepared, batch, choices),
             time_limit_s=min(40.0, self.left() * 0.4),
         )
@@ -242,11 +261,11 @@ class Benchmark:
 
     def profile(self) -> None:
         """Each launch by itself against its floor."""
-        batch = self.arguments.tuned_batch
+        batch = self.batch
         executor = self.executor(batch, self.choices)
         fill_randomly(executor, 1)
         whole = network_seconds(executor)
-        rows = []
+        rows: list[dict[str, Any]] = []
         for name, run, floor in self.launches(executor, batch):
             spent = timed_graph(run)
             rows.append(
@@ -292,39 +311,61 @@ class Benchmark:
         pooled = self.plan.pooled[0] * self.plan.pooled[1]
         moved = (first.out_pixels + pooled) * first.out_channels * first.out_bits // 8
         yield "max_pool", executor.run_max_pool, batch * moved / BYTES_PER_SECOND
-        for layer in self.plan.layers:
-            yield (
-                layer.name,
-                lambda layer=layer: executor.run_layer(layer),
-                floor_seconds(layer.shape, batch),
-            )
+        for layer in executor.launched():
+            floor = floor_seconds(layer.shape, batch)
+            if executor.choices[layer.name].chained and layer.shape.follower is not None:
+                floor += floor_seconds(layer.shape.follower, batch)
+            yield layer.name, lambda layer=layer: executor.run_layer(layer), floor
         last = self.plan.layers[-1].shape
         moved = last.out_pixels * last.out_channels * batch + self.network.linear.weight.size
         yield "head", executor.run_head, moved / BYTES_PER_SECOND
 
     def speed(self) -> None:
-        """Images/s of the graph at each batch, tuned and with one configuration for all."""
-        single = best_single(self.layers, self.ranking) if self.ranking else None
+        """Images/s of the graph at each batch: as tuned at the nearest batch, and untuned."""
         rows = []
         for batch in self.arguments.batches:
-            spent = network_seconds(self.executor(batch, self.choices))
+            tuned_at = min(self.all_choices, key=lambda tuned: abs(np.log(tuned / batch)))
+            spent = network_seconds(self.executor(batch, self.all_choices[tuned_at]))
             default = network_seconds(self.executor(batch, {}))
-            row: dict[str, Any] = {
-                "batch": batch,
-                "tuned_images_per_second": round(batch / spent),
-                "tuned_milliseconds": round(spent * 1e3, 4),
-                "default_images_per_second": round(batch / default),
-            }
-            text = f"batch {batch:5d}: {batch / spent:9.0f} images/s, default {batch / default:.0f}"
-            if single is not None:
-                alone = network_seconds(self.executor(batch, dict.fromkeys(self.layers, single)))
-                row["single_images_per_second"] = round(batch / alone)
-                text += f", single {batch / alone:.0f}"
-            rows.append(row)
-            self.summary.append(text)
+            rows.append(
+                {
+                    "batch": batch,
+                    "tuned_at": tuned_at,
+                    "tuned_images_per_second": round(batch / spent),
+                    "tuned_milliseconds": round(spent * 1e3, 4),
+                    "default_images_per_second": round(batch / default),
+                }
+            )
+            self.summary.append(
+                f"batch {batch:5d}: {batch / spent:9.0f} images/s (tuned at {tuned_at}), default "
+                f"{batch / default:.0f}"
+            )
             write(self.output / "network.csv", rows, self.about)
 
-    def check_layers(self, compiler: Compiler | None) -> None:
+    def best_single(self) -> None:
+        """The whole network with one configuration for all layers, each that fits them all."""
+        rows = []
+        tuned = self.batch / network_seconds(self.executor(self.batch, self.choices))
+        for choice in configurations().values():
+            plain = replace(choice, id=0) == Configuration(
+                0, choice.pixels, choice.channels, choice.warps, choice.step_bytes, choice.stages
+            )
+            if not plain or self.left() < 0:
+                continue
+            limit = self.device.shared_bytes
+            if any(refusal(choice, shape, limit) for shape in self.layers.values()):
+                continue
+            spent = network_seconds(self.executor(self.batch, dict.fromkeys(self.layers, choice)))
+            rows.append({"id": choice.id, "images_per_second": round(self.batch / spent)})
+            write(self.output / f"single_{self.batch}.csv", rows, self.about)
+        best = max(rows, key=lambda row: row["images_per_second"])
+        self.summary.append(
+            f"best of {len(rows)} single configurations for all layers at batch {self.batch}: "
+            f"{best['id']} with {best['images_per_second']} images/s; tuned {tuned:.0f}, "
+            f"{tuned / best['images_per_second']:.2f} times that"
+        )
+
+    def check_layers(self) -> None:
         """Every measured configuration of every shape against float64."""
         images = 1 if self.device.interpreted else CHECKED_IMAGES
         executor = Executor(self.prepared, images)
@@ -345,11 +386,23 @@ class Benchmark:
                     most = 256 if getattr(bits, "bits", bits) == 4 else 128
                     tensor.random_(0, most, generator=generator)
             wanted = expected(layer, self.plan.arranged, source, added, images)
-            chosen = [entry.configuration for entry in self.ranking.get(layer.shape, ())]
-            for choice in chosen or [executor.choices[layer.name]]:
+            chosen = {
+                entry.configuration: None
+                for ranking in self.rankings.values()
+                for entry in ranking[layer.shape]
+            }
+            for choice in chosen or {executor.choices[layer.name]: None}:
                 executor.layer_output(layer).fill_(0xA5)
+                after = self.plan.follower(layer) if choice.chained else None
+                if after is not None:
+                    executor.layer_output(after).fill_(0xA5)
                 executor.run_layer(layer, choice)
                 right = same(layer, executor.layer_output(layer), wanted)
+                if after is not None:
+                    then = expected(
+                        after, self.plan.arranged, executor.layer_output(layer), None, images
+                    )
+                    right = right and same(after, executor.layer_output(after), then)
                 wrong += not right
                 rows.append({"shape": layer.shape.text, "id": choice.id, "exact": right})
         write(self.output / "exactness.csv", rows, self.about)

@@ -15,7 +15,8 @@ The ids of published autoconfig files (0 to 40) name another engine's kernels; o
   fixed number of programs, each making many tiles; `integer_requantize` uses integers instead of
   exact float32; `residual_first` starts the accumulators with an identity residual instead of
   adding it last; `stationary` is another kernel for 1x1 convolutions, whose persistent programs
-  keep their weights and take all input channels in one step.
+  keep their weights and take all input channels in one step; `chained` computes a block's last
+  convolution and the next block's first one in one launch: both lines then have the same id.
 
 All give the same results, bit for bit; only time differs.
 """
@@ -70,6 +71,8 @@ FLAVOURS = {
     10: ("persistent", "residual_first"),
     12: ("stationary",),
     13: ("stationary", "residual_first"),
+    14: ("chained",),
+    15: ("chained", "residual_first"),
 }
 
 _WAVE = 132
@@ -91,6 +94,11 @@ class Configuration:
     integer_requantize: bool = False
     residual_first: bool = False
     stationary: bool = False
+    chained: bool = False
+
+    def follower_channels(self, channels: int) -> int:
+        """Output channels of a chained follower's tile, of `channels` in all."""
+        return min(channels & -channels, self.channels)
 
 
 @cache
@@ -170,6 +178,10 @@ def refusal(configuration: Configuration, shape: LayerShape, shared_limit: int) 
             "weights can stay only for a 1x1 convolution of stride 1, without a downsample, whose "
             "input channels are one step"
         )
+    if configuration.chained and (
+        shape.follower is None or shape.relu_first or shape.out_bits != 4
+    ):
+        return "no 1x1 convolution of 4 bits follows that could be computed in the same launch"
     if configuration.residual_first and (
         residual is None or residual.kind != "identity" or shape.relu_first
     ):
@@ -217,6 +229,8 @@ def candidates(shape: LayerShape, batch: int, shared_limit: int) -> tuple[Config
         programs = _programs(choice, shape, batch)
         if choice.pixels < 64 and programs > 8 * _WAVE:
             continue
+        if choice.chained and programs < 2 * _WAVE * (shape.out_channels // choice.channels):
+            continue
         if choice.stationary and programs < 2 * _WAVE:
             continue
         if choice.persistent and (programs < 4 * _WAVE or choice.packed_weights):
@@ -229,9 +243,9 @@ def first_round(choices: Sequence[Configuration], shape: LayerShape) -> tuple[Co
     """Of `candidates`, one of each tile: plain flavour, the middle pipeline that fits."""
     best: dict[tuple[int, ...], Configuration] = {}
     for choice in choices:
-        if _flavour(choice) not in (_PLAIN, _STATIONARY):
+        if _flavour(choice) not in (_PLAIN, _STATIONARY, _CHAINED):
             continue
-        tile = (choice.pixels, choice.channels, choice.warps, choice.stationary)
+        tile = _kind(choice)
         if tile not in best or _plainness(choice, shape) < _plainness(best[tile], shape):
             best[tile] = choice
     return tuple(best.values())
@@ -244,34 +258,41 @@ def next_round(
 
     A step is another pipeline, or another flavour.
     """
-    leaders: dict[tuple[int, int, int], Configuration] = {}
+    leaders: dict[tuple[int, ...], Configuration] = {}
     for choice in ranking:
-        leaders.setdefault((choice.pixels, choice.channels, choice.warps), choice)
+        leaders.setdefault(_kind(choice), choice)
     near = []
     for leader in list(leaders.values())[:tiles]:
         for choice in choices:
-            if (choice.pixels, choice.channels, choice.warps) != (
-                leader.pixels,
-                leader.channels,
-                leader.warps,
-            ):
+            if _tile(choice) != _tile(leader):
                 continue
             same_pipeline = (choice.step_bytes, choice.stages) == (
                 leader.step_bytes,
                 leader.stages,
             )
-            same_flavour = _flavour(choice) == _flavour(leader)
-            if same_pipeline != same_flavour:
+            if same_pipeline != (_flavour(choice) == _flavour(leader)):
                 near.append(choice)
     return tuple(near)
 
 
 def default_configuration(shape: LayerShape, batch: int, shared_limit: int) -> Configuration:
     """What runs where nothing was tuned. Raises `InputError` where nothing fits."""
-    choices = first_round(candidates(shape, batch, shared_limit), shape)
+    choices = [
+        choice
+        for choice in first_round(candidates(shape, batch, shared_limit), shape)
+        if _flavour(choice) == _PLAIN
+    ]
     if not choices:
         raise InputError(f"no kernel configuration fits a layer of shape {shape.text}")
     return min(choices, key=lambda choice: _cost(choice, shape, batch))
+
+
+def _tile(choice: Configuration) -> tuple[int, int, int]:
+    return choice.pixels, choice.channels, choice.warps
+
+
+def _kind(choice: Configuration) -> tuple[int, ...]:
+    return (*_tile(choice), choice.stationary, choice.chained)
 
 
 def _flavour(choice: Configuration) -> tuple[bool, ...]:
@@ -281,11 +302,13 @@ def _flavour(choice: Configuration) -> tuple[bool, ...]:
         choice.integer_requantize,
         choice.residual_first,
         choice.stationary,
+        choice.chained,
     )
 
 
-_PLAIN = (False,) * 5
-_STATIONARY = (*_PLAIN[:-1], True)
+_PLAIN = (False,) * 6
+_STATIONARY = (*_PLAIN[:4], True, False)
+_CHAINED = (*_PLAIN[:5], True)
 
 
 def _plainness(choice: Configuration, shape: LayerShape) -> tuple[int, int]:

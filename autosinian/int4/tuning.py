@@ -44,7 +44,9 @@ class Timed:
 
 
 Ranking = Mapping[LayerShape, tuple[Timed, ...]]
-"""For each shape what was measured, fastest first, what could not run or was stopped left out."""
+"""For each shape what was measured, fastest first; what could not run or was stopped is left out.
+A chained configuration has its time less the follower's best, so that all compare alike.
+"""
 
 
 def rank_layers(
@@ -71,7 +73,7 @@ def rank_layers(
                 if number == 0
                 else next_round(
                     legal[shape],
-                    [entry.configuration for entry in _sorted(found[shape])],
+                    [entry.configuration for entry in _sorted(_beyond_follower(shape, found))],
                     _LEADING_TILES if number == 1 else 1,
                 )
             )
@@ -81,11 +83,27 @@ def rank_layers(
         timer.prepare(wanted)
         for done, (shape, choice) in enumerate(wanted):
             tell(number + 1, done, len(wanted))
-            best = min(found[shape].values(), default=math.inf)
+            best = min(
+                (spent for other, spent in found[shape].items() if other.chained == choice.chained),
+                default=math.inf,
+            )
             found[shape][choice] = timer.seconds(shape, choice, best * STOP_FACTOR)
             if time.monotonic() > end and number:
                 break
-    return {shape: _sorted(times) for shape, times in found.items()}
+    return {shape: _sorted(_beyond_follower(shape, found)) for shape in distinct}
+
+
+def _beyond_follower(
+    shape: LayerShape, found: Mapping[LayerShape, Mapping[Configuration, float]]
+) -> dict[Configuration, float]:
+    """Times of a shape, those of chained configurations less the follower's own best."""
+    saved = 0.0
+    if shape.follower is not None:
+        saved = min(found.get(shape.follower, {}).values(), default=0.0)
+    return {
+        choice: max(spent - saved, 1e-9) if choice.chained else spent
+        for choice, spent in found[shape].items()
+    }
 
 
 def _sorted(times: Mapping[Configuration, float]) -> tuple[Timed, ...]:

@@ -110,7 +110,8 @@ class ArchitectureSpec(_Strict):
 class QuantizationSpec(_Strict):
     """Numeric precisions, and for int8 how activation ranges are found.
 
-    `int4` is the one precision of a `network` that is a model folder of integers.
+    `int4` is the one precision of a `network` that is a model folder of integers. `equalize`,
+    `asymmetric` and `float_layers` are for detectors (see `Quantization.options`).
     """
 
     precision: list[Literal["fp32", "bf16", "fp16", "int8", "int4"]] = Field(
@@ -119,6 +120,15 @@ class QuantizationSpec(_Strict):
     calibration: list[Literal["minmax", "entropy", "percentile"]] = Field(
         default=["minmax"], min_length=1
     )
+    equalize: list[bool] | None = Field(default=None, min_length=1)
+    asymmetric: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
+    float_layers: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
+
+    @property
+    def detector_options(self) -> dict[str, list[Any]]:
+        """The choices of what detectors alone have, by name; see `Quantization.options`."""
+        given = {name: getattr(self, name) for name in ("asymmetric", "equalize", "float_layers")}
+        return {name: choices for name, choices in given.items() if choices is not None}
 
 
 class ServingSpec(BaseModel):

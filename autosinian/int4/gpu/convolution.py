@@ -114,6 +114,12 @@ def convolution(
     r_factor2_ptr,
     r_scale_ptr,
     r_scale2_ptr,
+    n_x_ptr,
+    n_w_ptr,
+    n_bias_ptr,
+    n_factor_ptr,
+    n_scale_ptr,
+    n_out_ptr,
     pixels,
     OUT_HEIGHT: tl.constexpr,
     OUT_WIDTH: tl.constexpr,
@@ -155,19 +161,33 @@ def convolution(
     R_BLOCK_BYTES: tl.constexpr,
     STAGES: tl.constexpr,
     PERSISTENT: tl.constexpr,
+    CHAINED: tl.constexpr,
+    N_CHANNELS: tl.constexpr,
+    N_CHANNELS_BLOCK: tl.constexpr,
+    N_BLOCK_BYTES: tl.constexpr,
+    N_SHIFT: tl.constexpr,
+    N_FLOAT: tl.constexpr,
+    N_PAIRS: tl.constexpr,
     INTERPRETED: tl.constexpr,
 ):
     """`requantize(convolution(x) + bias + residual)`, every tile; grid: tiles, or programs if
     PERSISTENT. Tiles along channels follow each other, so that they find the input in the cache.
+
+    If CHAINED, a program makes all channels of its pixels and then those of the 1x1 convolution
+    that follows (`n_`: 4-bit, without a residual; `n_x_ptr` is `out_ptr` as bytes), which reads
+    what was just written and is still in the cache; grid: tiles of pixels.
     """
     CHANNEL_TILES: tl.constexpr = CHANNELS // CHANNELS_BLOCK
     tiles = tl.cdiv(pixels, PIXELS_BLOCK) * CHANNEL_TILES
     first = tl.program_id(0)
-    if PERSISTENT:
+    if PERSISTENT:  # noqa: SIM108  (a choice at compile time)
         last = tiles
     else:
         last = first + 1
-    for tile in range(first, last, tl.num_programs(0)):
+    if CHAINED:
+        first = first * CHANNEL_TILES
+        last = first + CHANNEL_TILES
+    for tile in range(first, last, 1 if CHAINED else tl.num_programs(0)):
         first_channel = (tile % CHANNEL_TILES) * CHANNELS_BLOCK
         channel = first_channel + tl.arange(0, CHANNELS_BLOCK)
         pixel = (tile // CHANNEL_TILES) * PIXELS_BLOCK + tl.arange(0, PIXELS_BLOCK)
@@ -296,3 +316,61 @@ def convolution(
             OUT_FOUR_BIT,
             PAIRS,
         )
+    if CHAINED:
+        # What other threads of the program stored becomes visible to all of them.
+        tl.debug_barrier()
+        pixel = tl.program_id(0) * PIXELS_BLOCK + tl.arange(0, PIXELS_BLOCK)
+        in_range = pixel < pixels
+        for n_first_channel in range(0, N_CHANNELS, N_CHANNELS_BLOCK):
+            n_channel = n_first_channel + tl.arange(0, N_CHANNELS_BLOCK)
+            n_bias = tl.load(n_bias_ptr + n_channel) + (MAGIC_BITS if N_FLOAT else 0)
+            n_total = tl.zeros([PIXELS_BLOCK, N_CHANNELS_BLOCK], dtype=tl.int32) + n_bias[None, :]
+            n_total = accumulate(
+                n_total,
+                n_x_ptr,
+                n_w_ptr,
+                pixel * 0,
+                pixel * 0,
+                pixel,
+                n_channel,
+                in_range,
+                1,
+                1,
+                CHANNELS // 2,
+                CHANNELS // 2,
+                1,
+                1,
+                1,
+                1,
+                0,
+                0,
+                True,
+                False,
+                N_BLOCK_BYTES,
+                STAGES,
+                INTERPRETED,
+            )
+            n_scale = tl.load(n_scale_ptr + n_channel)
+            n_value = requantize(
+                n_total,
+                n_factor_ptr,
+                n_scale,
+                n_channel,
+                N_SHIFT,
+                15,
+                N_FLOAT,
+                not N_PAIRS,
+                INTERPRETED,
+            )
+            store_output(
+                n_out_ptr,
+                n_value,
+                pixel,
+                in_range,
+                n_first_channel,
+                N_CHANNELS,
+                PIXELS_BLOCK,
+                N_CHANNELS_BLOCK,
+                True,
+                N_PAIRS,
+            )

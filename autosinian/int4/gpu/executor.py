@@ -86,15 +86,30 @@ class Executor:
     def run_layer(self, layer: Layer, configuration: Configuration | None = None) -> None:
         """Launch one convolution."""
         stem = layer.name.startswith("stem")
+        choice = configuration or self.choices[layer.name]
+        after = self.prepared.plan.follower(layer) if choice.chained else None
         launch(
             self.prepared.layers[layer.name],
-            configuration or self.choices[layer.name],
+            choice,
             self.source(layer.reads, stem),
             None if layer.adds is None else self.source(layer.adds, stem),
             self._outputs[layer.name],
             self.images,
             self.prepared.device,
+            None
+            if after is None
+            else (self.prepared.layers[after.name], self._outputs[after.name]),
         )
+
+    def launched(self) -> tuple[Layer, ...]:
+        """Layers behind the stem that have a launch of their own."""
+        plan = self.prepared.plan
+        chained = {
+            after.name
+            for layer in plan.layers
+            if self.choices[layer.name].chained and (after := plan.follower(layer)) is not None
+        }
+        return tuple(layer for layer in plan.layers if layer.name not in chained)
 
     def layer_output(self, layer: Layer) -> torch.Tensor:
         """Flat uint8 tensor that the layer writes; others may reuse it later in the same run."""
@@ -192,7 +207,7 @@ class Executor:
         for layer in plan.stem:
             self.run_layer(layer)
         self.run_max_pool()
-        for layer in plan.layers:
+        for layer in self.launched():
             self.run_layer(layer)
         self.run_head()
 

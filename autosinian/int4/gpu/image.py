@@ -58,9 +58,9 @@ def arrangement(conv: Conv, height: int, width: int) -> Arrangement:
     factor = 2 if conv.stride == (2, 2) and not (height % 2 or width % 2) else 1
     if conv.in_channels * factor * factor > PIXEL_BYTES or conv.stride != (factor, factor):
         raise InputError(
-            f"the first convolution must have stride 1, or 2 on images of even sides, and few enough "
-            f"channels for pixels of {PIXEL_BYTES} bytes, but {conv.name} has stride {conv.stride} "
-            f"and {conv.in_channels} channels on {height} x {width}"
+            f"the first convolution must have stride 1, or 2 on images of even sides, and few "
+            f"enough channels for pixels of {PIXEL_BYTES} bytes, but {conv.name} has stride "
+            f"{conv.stride} and {conv.in_channels} channels on {height} x {width}"
         )
     (taps_rows, taps_columns), (pad_y, pad_x) = conv.kernel_size, conv.padding
     before_y, before_x = -(-pad_y // factor), -(-pad_x // factor)

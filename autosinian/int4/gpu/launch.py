@@ -17,16 +17,63 @@ from autosinian.int4.network import ACTIVATION_RANGES, Downsample, Quantize
 _HALVES_CAPABILITY = 9
 _REGISTERS = 65536
 _OTHER_REGISTERS = 80
+_FOLLOWER_STEP = 64
 _SHARED_BYTES = 220 << 10
 
 
-def constants(layer: Layer, configuration: Configuration, capability: int) -> dict[str, Any]:
-    """The kernel's compile-time constants for a layer; `capability`: the GPU's major number."""
+def _in_float(layer: Layer, configuration: Configuration) -> bool:
+    return layer.arithmetic.exact_in_float and not (
+        configuration.integer_requantize and layer.arithmetic.exact_in_integers
+    )
+
+
+def _pairs(layer: Layer, configuration: Configuration, capability: int) -> bool:
+    """Whether two results are clamped at once."""
+    return (
+        _in_float(layer, configuration)
+        and layer.arithmetic.halves
+        and layer.shape.out_bits == 4
+        and capability >= _HALVES_CAPABILITY
+        and not INTERPRETED
+    )
+
+
+def _follower_constants(
+    follower: Layer | None, layer: Layer, configuration: Configuration, capability: int
+) -> dict[str, Any]:
+    if not configuration.chained or follower is None:
+        return {
+            "CHAINED": False,
+            "N_CHANNELS": 64,
+            "N_CHANNELS_BLOCK": 64,
+            "N_BLOCK_BYTES": 32,
+            "N_SHIFT": 16,
+            "N_FLOAT": False,
+            "N_PAIRS": False,
+        }
+    channels = follower.shape.out_channels
+    own = layer.shape.out_channels // 2
+    return {
+        "CHAINED": True,
+        "N_CHANNELS": channels,
+        "N_CHANNELS_BLOCK": configuration.follower_channels(channels),
+        "N_BLOCK_BYTES": min(_FOLLOWER_STEP, own & -own),
+        "N_SHIFT": follower.quantize.shift,
+        "N_FLOAT": _in_float(follower, configuration),
+        "N_PAIRS": _pairs(follower, configuration, capability),
+    }
+
+
+def constants(
+    layer: Layer, configuration: Configuration, capability: int, follower: Layer | None = None
+) -> dict[str, Any]:
+    """The kernel's compile-time constants for a layer; `capability`: the GPU's major number.
+
+    `follower` is the layer that a chained configuration computes in the same launch.
+    """
     shape, residual, arithmetic = layer.shape, layer.residual, layer.arithmetic
     branch = shape.residual
-    in_float = arithmetic.exact_in_float and not (
-        configuration.integer_requantize and arithmetic.exact_in_integers
-    )
+    in_float = _in_float(layer, configuration)
     identity = branch is not None and branch.kind == "identity"
     values: dict[str, Any] = {
         "CHANNELS": shape.out_channels,
@@ -36,11 +83,7 @@ def constants(layer: Layer, configuration: Configuration, capability: int) -> di
         "MOST": ACTIVATION_RANGES[layer.quantize.output_type][1],
         "OUT_FOUR_BIT": shape.out_bits == 4,
         "FLOAT": in_float,
-        "PAIRS": in_float
-        and arithmetic.halves
-        and shape.out_bits == 4
-        and capability >= _HALVES_CAPABILITY
-        and not INTERPRETED,
+        "PAIRS": _pairs(layer, configuration, capability),
         # Interpreted, there is no sum that is rounded up.
         "R_FLOAT": in_float and arithmetic.residual_in_float and not (identity and INTERPRETED),
         "R_FOUR_BIT": branch is None or branch.bits == 4,
@@ -53,6 +96,7 @@ def constants(layer: Layer, configuration: Configuration, capability: int) -> di
     }
     if configuration.stationary:
         return values | {"IDENTITY": identity}
+    values |= _follower_constants(follower, layer, configuration, capability)
     values |= {
         "OUT_HEIGHT": shape.out_height,
         "OUT_WIDTH": shape.out_width,
@@ -102,7 +146,10 @@ def programs(layer: Layer, configuration: Configuration, images: int, multiproce
     """Programs of a launch: one a tile, or as many as run at once if they stay."""
     shape = layer.shape
     channel_tiles = shape.out_channels // configuration.channels
-    tiles = -(-shape.out_pixels * images // configuration.pixels) * channel_tiles
+    pixel_tiles = -(-shape.out_pixels * images // configuration.pixels)
+    if configuration.chained:
+        return pixel_tiles
+    tiles = pixel_tiles * channel_tiles
     if not configuration.persistent and not configuration.stationary:
         return tiles
     threads = 32 * configuration.warps
@@ -116,9 +163,9 @@ def programs(layer: Layer, configuration: Configuration, images: int, multiproce
 
 
 def _tensors(
-    prepared: PreparedLayer, configuration: Configuration
-) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Weights to scale, and what the residual needs, as both kernels take them."""
+    prepared: PreparedLayer, configuration: Configuration, follower: PreparedLayer
+) -> tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]:
+    """Weights to scale, what the residual needs, and the follower's, as both kernels take them."""
     packed = configuration.packed_weights
     branch = prepared.conv if prepared.branch is None else prepared.branch
     factor, scale = prepared.factor, prepared.scale
@@ -132,8 +179,12 @@ def _tensors(
         scale if prepared.branch_scale2 is None else prepared.branch_scale2,
     ]
     if configuration.stationary:
-        residual = [residual[2], residual[4]]
-    return first, residual
+        return first, [residual[2], residual[4]], []
+    return (
+        first,
+        residual,
+        [follower.conv.weight, follower.conv.bias, follower.factor, follower.scale],
+    )
 
 
 def tensor_types(layer: Layer, configuration: Configuration) -> tuple[str, ...]:
@@ -151,12 +202,15 @@ def tensor_types(layer: Layer, configuration: Configuration) -> tuple[str, ...]:
         rest: tuple[torch.dtype, ...] = (torch.int32, torch.float32)
     else:
         rest = (weight, torch.int32, torch.int32, torch.int32, torch.float32, torch.float32)
+        rest += (torch.uint8, torch.int8, torch.int32, torch.int32, torch.float32, torch.int32)
     return tuple(str(kind).removeprefix("torch.") for kind in first + rest)
 
 
-def compile_task(layer: Layer, configuration: Configuration, device: Device) -> CompileTask:
+def compile_task(
+    layer: Layer, configuration: Configuration, device: Device, follower: Layer | None = None
+) -> CompileTask:
     """What `launch` will need compiled."""
-    values = constants(layer, configuration, device.capability[0])
+    values = constants(layer, configuration, device.capability[0], follower)
     return CompileTask(
         "pointwise" if configuration.stationary else "convolution",
         tensor_types(layer, configuration),
@@ -173,11 +227,18 @@ def launch(
     out: torch.Tensor,
     images: int,
     device: Device,
+    follower: tuple[PreparedLayer, torch.Tensor] | None = None,
 ) -> None:
-    """Run a layer on flat uint8 tensors of packed activations (see `packing`)."""
+    """Run a layer on flat uint8 tensors of packed activations (see `packing`).
+
+    `follower`, with its output, is what a chained configuration computes too.
+    """
     layer = prepared.layer
     types = [getattr(torch, name) for name in tensor_types(layer, configuration)]
-    first, residual = _tensors(prepared, configuration)
+    next_prepared, next_out = (prepared, out) if follower is None else follower
+    first, residual, after = _tensors(prepared, configuration, next_prepared)
+    if after:
+        after = [out, *after, next_out.view(torch.int32)]
     grid = (programs(layer, configuration, images, device.multiprocessors),)
     kernel = pointwise if configuration.stationary else convolution
     kernel[grid](
@@ -186,8 +247,9 @@ def launch(
         out.view(types[5]),
         (source if added is None else added).view(types[6]),
         *residual,
+        *after,
         layer.shape.out_pixels * images,
-        **constants(layer, configuration, device.capability[0]),
+        **constants(layer, configuration, device.capability[0], next_prepared.layer),
         num_warps=configuration.warps,
     )
 

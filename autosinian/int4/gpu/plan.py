@@ -1,6 +1,7 @@
 """A network as the list of launches that run it, still without a GPU; numpy only."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,12 @@ class Plan:
     def convolutions(self) -> tuple[Layer, ...]:
         """Stem and layers in order."""
         return self.stem + self.layers
+
+    def follower(self, layer: Layer) -> Layer | None:
+        """The layer that may be computed in the launch of `layer`."""
+        if layer.shape.follower is None:
+            return None
+        return self.layers[self.layers.index(layer) + 1]
 
     def lines(self) -> tuple[str, ...]:
         """Names of all autoconfig lines in the published order: each block's downsample first."""
@@ -217,7 +224,23 @@ def plan(network: Network) -> Plan:
             layers.extend(made)
             height, width = made[-1].shape.out_height, made[-1].shape.out_width
             source = len(layers) - 1
-    return Plan(network, arranged, tuple(stem), pooled, tuple(layers))
+    return Plan(network, arranged, tuple(stem), pooled, _with_followers(layers))
+
+
+def _with_followers(layers: list[Layer]) -> tuple[Layer, ...]:
+    """Each `conv3` told of the next block's `conv1` where one launch may compute both."""
+    found = list(layers)
+    for index, (layer, after) in enumerate(pairwise(layers)):
+        shape = after.shape
+        if (
+            after.reads == index
+            and layer.name.endswith("_conv3")
+            and shape.residual is None
+            and (shape.bits, shape.out_bits, shape.weight_bits) == (4, 4, 4)
+            and (shape.kernel, shape.stride, shape.padding) == ((1, 1), (1, 1), (0, 0))
+        ):
+            found[index] = replace(layer, shape=replace(layer.shape, follower=shape))
+    return tuple(found)
 
 
 def _stem_layer(

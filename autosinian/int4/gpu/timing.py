@@ -49,7 +49,7 @@ def timed_graph(
             graph.replay()
             end.record(stream)
             end.synchronize()
-            spent.append(begin.elapsed_time(end) / 1e3 / launches)
+            spent.append(float(begin.elapsed_time(end)) / 1e3 / launches)
     return statistics.median(spent)
 
 
@@ -100,7 +100,11 @@ class GpuLayerTimer:
         if self._compiler is None:
             return
         device = self._executor.prepared.device
-        tasks = [compile_task(self._layers[shape], choice, device) for shape, choice in wanted]
+        plan = self._executor.prepared.plan
+        tasks = [
+            compile_task(layer, choice, device, plan.follower(layer))
+            for layer, choice in ((self._layers[shape], choice) for shape, choice in wanted)
+        ]
         for (shape, choice), failure in zip(wanted, self._compiler.compile(tasks), strict=True):
             if failure is not None:
                 self.failures[shape, choice.id] = failure

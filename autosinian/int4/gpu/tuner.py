@@ -16,7 +16,6 @@ from autosinian.int4.gpu.executor import Executor, PreparedNetwork
 from autosinian.int4.gpu.launch import compile_task
 from autosinian.int4.gpu.plan import plan
 from autosinian.int4.gpu.timing import GpuLayerTimer, streams_seconds
-from autosinian.int4.layer_shape import LayerShape
 from autosinian.int4.network import Network
 from autosinian.int4.timing_cache import CachedTimer
 from autosinian.int4.tuning import Ranking, best_choices, exchange_jointly, rank_layers
@@ -50,9 +49,7 @@ class Tuner:
         self._tell = tell
         self.device = self._device.name
         self.versions = self._device.versions()
-        self.layers: dict[str, LayerShape] = {
-            layer.name: layer.shape for layer in self._plan.convolutions()
-        }
+        self.layers = {layer.name: layer.shape for layer in self._plan.convolutions()}
 
     def __enter__(self) -> "Tuner":
         return self
@@ -106,7 +103,12 @@ class Tuner:
         """Of whole networks as graphs, from device memory, on `streams` streams at once."""
         executors = [Executor(self._prepared, batch, choices) for _ in range(streams)]
         tasks = {
-            compile_task(layer, executors[0].choices[layer.name], self._device): None
+            compile_task(
+                layer,
+                executors[0].choices[layer.name],
+                self._device,
+                self._plan.follower(layer),
+            ): None
             for layer in self._plan.convolutions()
         }
         self._compiler.compile(list(tasks))
@@ -118,8 +120,12 @@ class Tuner:
         return rate
 
     def autoconfig(self, choices: Mapping[str, Configuration]) -> Autoconfig:
-        """The file's lines; the stem has none."""
-        by_line = {
-            line: choices[layer.name].id for layer in self._plan.layers for line in layer.line_names
-        }
+        """The file's lines; the stem has none, and chained layers have one id."""
+        by_line: dict[str, int] = {}
+        for layer in self._plan.layers:
+            for line in layer.line_names:
+                by_line.setdefault(line, choices[layer.name].id)
+            after = self._plan.follower(layer)
+            if choices[layer.name].chained and after is not None:
+                by_line[after.name] = choices[layer.name].id
         return Autoconfig({line: by_line[line] for line in self._plan.lines()})

@@ -71,7 +71,8 @@ def pool(max_pool: MaxPool, x: Integers) -> Integers:
         for row in range(max_pool.kernel_size)
         for column in range(max_pool.kernel_size)
     ]
-    return np.max(windows, axis=0)
+    largest: Integers = np.max(windows, axis=0)
+    return largest
 
 
 def residual(carried: Quantize | Downsample, x: Integers) -> Integers:

@@ -1,5 +1,7 @@
 """Single layers with random weights, run by a kernel and by the oracle."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -28,8 +30,18 @@ def on_device(values: NDArray[np.int64], kind: str) -> torch.Tensor:
     return torch.from_numpy(np.concatenate([packed.ravel(), np.zeros(SLACK, np.uint8)]))
 
 
-def run(layer: Layer, choice: Configuration, device: Device, images: int, seed: int) -> bool:
-    """Whether the kernel gives the oracle's values on random activations, everywhere."""
+def run(
+    layer: Layer,
+    choice: Configuration,
+    device: Device,
+    images: int,
+    seed: int,
+    follower: Layer | None = None,
+) -> bool:
+    """Whether the kernel gives the oracle's values on random activations, everywhere.
+
+    With a chained `choice` those of the follower too.
+    """
     rng = np.random.default_rng(seed)
     shape, conv, quantize = layer.shape, layer.conv, layer.quantize
     x = activations(rng, (images, conv.in_channels, shape.height, shape.width), conv.input_type)
@@ -48,7 +60,28 @@ def run(layer: Layer, choice: Configuration, device: Device, images: int, seed: 
     size = images * shape.out_pixels * shape.out_channels * shape.out_bits // 8
     out = torch.full((size + SLACK,), 0xA5, dtype=torch.uint8)
     prepared = prepare(layer, None, device.torch_device)
-    launch(prepared, choice, on_device(x, conv.input_type), added, out, images, device)
+    after = None
+    if follower is not None:
+        room = images * shape.out_pixels * follower.shape.out_channels // 2
+        after = torch.full((room,), 0xA5, dtype=torch.uint8)
+    launch(
+        prepared,
+        choice,
+        on_device(x, conv.input_type),
+        added,
+        out,
+        images,
+        device,
+        None
+        if follower is None or after is None
+        else (prepare(follower, None, device.torch_device), after),
+    )
+    if follower is not None and after is not None:
+        y = oracle.convolve(follower.conv, wanted.transpose(0, 3, 1, 2)).clip(min=0)
+        then = oracle.rescale(follower.quantize, y).transpose(0, 2, 3, 1)
+        rows = after.numpy().reshape(images, shape.out_height, shape.out_width, -1)
+        if not np.array_equal(unpack_activations(rows, follower.conv.out_channels, 4), then):
+            return False
     rows = out[:size].numpy().reshape(images, shape.out_height, shape.out_width, -1)
     got = unpack_activations(rows, conv.out_channels, shape.out_bits)
     untouched = bool((out[size:] == 0xA5).all())
@@ -79,3 +112,10 @@ def pointwise(in_channels: int, out_channels: int, identity: bool, seed: int = 0
     return Layer(
         "conv", shape, conv, quantize, residual, 0, 1, arithmetic(conv, quantize, residual, False)
     )
+
+
+def chained_pair(in_channels: int, out_channels: int, seed: int = 0) -> tuple[Layer, Layer]:
+    """Two 1x1 convolutions in a row, the first with an identity residual."""
+    first = pointwise(in_channels, out_channels, identity=True, seed=seed)
+    second = pointwise(out_channels, 64, identity=False, seed=seed + 1)
+    return replace(first, shape=replace(first.shape, follower=second.shape)), second

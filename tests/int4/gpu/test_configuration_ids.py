@@ -5,7 +5,7 @@ import pytest
 from autosinian.int4.configurations import TILES, configurations, refusal
 from autosinian.int4.gpu.device import Device, open_device
 from autosinian.int4.gpu.launch import constants
-from tests.int4.gpu.single_layers import pointwise, run
+from tests.int4.gpu.single_layers import chained_pair, pointwise, run
 
 
 @pytest.fixture(scope="module")
@@ -19,13 +19,17 @@ def test_every_id_of_a_tile_is_exact(tile: int, device: Device) -> None:
     for choice in configurations().values():
         if (choice.pixels, choice.channels, choice.warps) != TILES[tile]:
             continue
-        layer = pointwise(2 * choice.step_bytes, choice.channels, identity=True, seed=choice.id)
+        after = None
+        if choice.chained:
+            layer, after = chained_pair(2 * choice.step_bytes, choice.channels, seed=choice.id)
+        else:
+            layer = pointwise(2 * choice.step_bytes, choice.channels, True, seed=choice.id)
         assert refusal(choice, layer.shape, device.shared_bytes) is None
-        values = constants(layer, choice, 9) | {"STAGES": 0}
+        values = constants(layer, choice, 9, after) | {"STAGES": 0}
         key = tuple(sorted(values.items()))
         if key not in seen:
             seen.add(key)
-            assert run(layer, choice, device, 1, seed=choice.id), choice
+            assert run(layer, choice, device, 1, choice.id, after), choice
     assert len(seen) >= 15
 
 

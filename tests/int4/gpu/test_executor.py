@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from autosinian.int4.configurations import configurations, refusal
 from autosinian.int4.gpu.device import Device, open_device
 from autosinian.int4.gpu.executor import Executor, PreparedNetwork
 from autosinian.int4.gpu.plan import plan
@@ -23,3 +24,25 @@ def test_logits_are_exact(variant: str, device: Device) -> None:
     logits = executor.logits(images)
     assert np.array_equal(logits, oracle.logits(network, images))
     assert len(np.unique(logits)) > 5
+
+
+@pytest.mark.parametrize("flavour", [("chained",), ("chained", "residual_first")])
+def test_chained_launches_are_exact(flavour: tuple[str, ...], device: Device) -> None:
+    network = small_network(widths=(64, 64), seed=11)
+    planned = plan(network)
+    executor = Executor(PreparedNetwork(planned, device), 2)
+    executor.choices |= {
+        layer.name: next(
+            choice
+            for choice in configurations().values()
+            if all(getattr(choice, name) for name in flavour)
+            and refusal(choice, layer.shape, device.shared_bytes) is None
+        )
+        for layer in planned.layers
+        if layer.shape.follower is not None
+        and (layer.shape.residual is not None)
+        and (flavour == ("chained",) or layer.shape.residual.kind == "identity")
+    }
+    images = random_images(network, 2)
+    assert len(executor.launched()) < len(planned.layers)
+    assert np.array_equal(executor.logits(images), oracle.logits(network, images))
