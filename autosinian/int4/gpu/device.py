@@ -14,7 +14,10 @@ _OLDEST = (7, 5)
 
 @dataclass(frozen=True)
 class Device:
-    """`torch_device` with what decides kernels: capability, multiprocessors, shared memory."""
+    """`torch_device` with what decides kernels: capability, multiprocessors, shared memory.
+
+    `overlapping`: launches start while the previous one ends (programmatic dependent launch).
+    """
 
     torch_device: torch.device
     name: str
@@ -22,11 +25,18 @@ class Device:
     multiprocessors: int
     shared_bytes: int
     driver: str
+    overlapping: bool = False
 
     @property
     def interpreted(self) -> bool:
         """Whether kernels run on the CPU, slowly, for tests."""
         return self.torch_device.type == "cpu"
+
+    def overlap(self) -> dict[str, bool]:
+        """A launch's constant and option for `overlapping`."""
+        if self.overlapping:
+            return {"DEPENDENT": True, "launch_pdl": True}
+        return {"DEPENDENT": False}
 
     def versions(self) -> dict[str, str]:
         """What compiled kernels depend on, for caches and result files."""

@@ -145,6 +145,7 @@ class Executor:
             ROWS=arranged.rows,
             COLUMNS=arranged.columns,
             BLOCK=_PIXELS,
+            **self.prepared.device.overlap(),
         )
 
     def run_max_pool(self) -> None:
@@ -168,6 +169,7 @@ class Executor:
             BITS=shape.out_bits,
             HALVES=self._halves(),
             BLOCK=_ELEMENTS,
+            **self.prepared.device.overlap(),
         )
 
     def _halves(self) -> bool:
@@ -184,6 +186,7 @@ class Executor:
             CHANNELS=last.out_channels,
             PIXELS=last.out_pixels,
             BLOCK=_ELEMENTS,
+            **self.prepared.device.overlap(),
         )
         classes, channels = plan.network.linear.weight.shape
         linear[(triton.cdiv(self.images, _IMAGES), triton.cdiv(classes, _CLASSES))](
@@ -198,6 +201,7 @@ class Executor:
             IMAGES_BLOCK=_IMAGES,
             CLASSES_BLOCK=_CLASSES,
             STEP=_STEP,
+            **self.prepared.device.overlap(),
             INTEGER_CORES=self.prepared.device.capability[0] >= INTEGER_CORES_CAPABILITY,
         )
 

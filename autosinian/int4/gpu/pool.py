@@ -5,7 +5,7 @@
 import triton
 import triton.language as tl
 
-from autosinian.int4.gpu.operands import plus_product
+from autosinian.int4.gpu.operands import plus_product, wait_for_previous
 
 
 @triton.jit
@@ -36,6 +36,7 @@ def max_pool(
     PAD: tl.constexpr,
     BITS: tl.constexpr,
     HALVES: tl.constexpr,
+    DEPENDENT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """Largest value of each window, packed as it came; `words` int32 words of output in all.
@@ -43,6 +44,7 @@ def max_pool(
     Values stay in place inside their word under a mask: larger masked words hold larger values,
     and with HALVES one instruction compares two at once.
     """
+    wait_for_previous(DEPENDENT)
     index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     pixel = index // PIXEL_WORDS
     word = index % PIXEL_WORDS
@@ -82,8 +84,16 @@ def max_pool(
 
 
 @triton.jit
-def average_pool(x_ptr, out_ptr, CHANNELS: tl.constexpr, PIXELS: tl.constexpr, BLOCK: tl.constexpr):
+def average_pool(
+    x_ptr,
+    out_ptr,
+    CHANNELS: tl.constexpr,
+    PIXELS: tl.constexpr,
+    DEPENDENT: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     """int8 `images x PIXELS x CHANNELS` to int8 `images x CHANNELS`: the mean, to nearest."""
+    wait_for_previous(DEPENDENT)
     image = tl.program_id(0).to(tl.int64)
     channel = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     total = tl.zeros([BLOCK], dtype=tl.int32)
@@ -108,10 +118,12 @@ def linear(
     CLASSES_BLOCK: tl.constexpr,
     STEP: tl.constexpr,
     INTEGER_CORES: tl.constexpr,
+    DEPENDENT: tl.constexpr,
 ):
     """int8 `images x X_CHANNELS` (the first CHANNELS of them) times int8 `CLASSES x CHANNELS` plus
     bias: int32 logits.
     """
+    wait_for_previous(DEPENDENT)
     image = tl.program_id(0) * IMAGES_BLOCK + tl.arange(0, IMAGES_BLOCK)
     wanted = tl.program_id(1) * CLASSES_BLOCK + tl.arange(0, CLASSES_BLOCK)
     known = wanted < CLASSES
