@@ -10,6 +10,7 @@ from autosinian.int4.gpu.interpreted import INTERPRETED
 
 _INTERPRETED_SHARED_BYTES = 232448
 _OLDEST = (7, 5)
+_HALVES_CAPABILITY = 9
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Device:
     def interpreted(self) -> bool:
         """Whether kernels run on the CPU, slowly, for tests."""
         return self.torch_device.type == "cpu"
+
+    def clamps_halves(self) -> bool:
+        """Whether one instruction compares two 16-bit halves, and is used."""
+        return self.capability[0] >= _HALVES_CAPABILITY and not self.interpreted
 
     def overlap(self) -> dict[str, bool]:
         """A launch's constant and option for `overlapping`."""

@@ -22,6 +22,61 @@ def _larger_halves(first, second):
 
 
 @triton.jit
+def window_largest(
+    x_ptr,
+    base,
+    shift,
+    top,
+    left,
+    word,
+    known,
+    HEIGHT: tl.constexpr,
+    WIDTH: tl.constexpr,
+    PIXEL_WORDS: tl.constexpr,
+    KERNEL: tl.constexpr,
+    BITS: tl.constexpr,
+    HALVES: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Largest value of the windows at `top`, `left`, packed as it came.
+
+    Row y of the map lies at pixel `base + (y + shift) * WIDTH`. Values stay in place inside their
+    word under a mask: larger masked words hold larger values, and with HALVES one instruction
+    compares two at once.
+    """
+    FIELD: tl.constexpr = (1 << BITS) - 1
+    result = tl.zeros([BLOCK], dtype=tl.int32)
+    first, second, third, fourth = result, result, result, result
+    for tap in tl.static_range(KERNEL * KERNEL):
+        y = top + tap // KERNEL
+        x = left + tap % KERNEL
+        inside = known & (y >= 0) & (y < HEIGHT) & (x >= 0) & (x < WIDTH)
+        at = (base + (y + shift) * WIDTH + x) * PIXEL_WORDS + word
+        value = tl.load(x_ptr + at, mask=inside, other=0)
+        if HALVES:
+            if BITS == 4:
+                first = _larger_halves(first, value & 0x000F000F)
+                second = _larger_halves(second, value & 0x00F000F0)
+                third = _larger_halves(third, value & 0x0F000F00)
+                # All but the other three: 0xF000F000 is no int32.
+                fourth = _larger_halves(fourth, value & ~0x0FFF0FFF)
+            else:
+                first = _larger_halves(first, value & 0x007F007F)
+                second = _larger_halves(second, value & 0x7F007F00)
+        else:
+            larger = tl.zeros([BLOCK], dtype=tl.int32)
+            for place in tl.static_range(32 // BITS):
+                # Down to the low bits: compared as signed, the topmost field would be negative.
+                present = (result >> (BITS * place)) & FIELD
+                new = (value >> (BITS * place)) & FIELD
+                larger |= tl.maximum(present, new) << (BITS * place)
+            result = larger
+    if HALVES:
+        result = first | second | third | fourth
+    return result
+
+
+@triton.jit
 def max_pool(
     x_ptr,
     out_ptr,
@@ -39,47 +94,27 @@ def max_pool(
     DEPENDENT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Largest value of each window, packed as it came; `words` int32 words of output in all.
-
-    Values stay in place inside their word under a mask: larger masked words hold larger values,
-    and with HALVES one instruction compares two at once.
-    """
+    """Largest value of each window; `words` int32 words of output in all."""
     wait_for_previous(DEPENDENT)
     index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     pixel = index // PIXEL_WORDS
-    word = index % PIXEL_WORDS
     image = pixel // (OUT_HEIGHT * OUT_WIDTH)
-    top = pixel // OUT_WIDTH % OUT_HEIGHT * STRIDE - PAD
-    left = pixel % OUT_WIDTH * STRIDE - PAD
-    FIELD: tl.constexpr = (1 << BITS) - 1
-    result = tl.zeros([BLOCK], dtype=tl.int32)
-    first, second, third, fourth = result, result, result, result
-    for tap in tl.static_range(KERNEL * KERNEL):
-        y = top + tap // KERNEL
-        x = left + tap % KERNEL
-        inside = (index < words) & (y >= 0) & (y < HEIGHT) & (x >= 0) & (x < WIDTH)
-        at = ((image * HEIGHT + y) * WIDTH + x).to(tl.int64) * PIXEL_WORDS + word
-        value = tl.load(x_ptr + at, mask=inside, other=0)
-        if HALVES:
-            if BITS == 4:
-                first = _larger_halves(first, value & 0x000F000F)
-                second = _larger_halves(second, value & 0x00F000F0)
-                third = _larger_halves(third, value & 0x0F000F00)
-                # All but the other three: 0xF000F000 is no int32.
-                fourth = _larger_halves(fourth, value & ~0x0FFF0FFF)
-            else:
-                first = _larger_halves(first, value & 0x007F007F)
-                second = _larger_halves(second, value & 0x7F007F00)
-        else:
-            larger = tl.zeros([BLOCK], dtype=tl.int32)
-            for place in tl.static_range(32 // BITS):
-                # Down to the low bits: compared as signed, the topmost field would be negative.
-                known = (result >> (BITS * place)) & FIELD
-                new = (value >> (BITS * place)) & FIELD
-                larger |= tl.maximum(known, new) << (BITS * place)
-            result = larger
-    if HALVES:
-        result = first | second | third | fourth
+    result = window_largest(
+        x_ptr,
+        (image * (HEIGHT * WIDTH)).to(tl.int64),
+        0,
+        pixel // OUT_WIDTH % OUT_HEIGHT * STRIDE - PAD,
+        pixel % OUT_WIDTH * STRIDE - PAD,
+        index % PIXEL_WORDS,
+        index < words,
+        HEIGHT,
+        WIDTH,
+        PIXEL_WORDS,
+        KERNEL,
+        BITS,
+        HALVES,
+        BLOCK,
+    )
     tl.store(out_ptr + index, result, mask=index < words)
 
 
