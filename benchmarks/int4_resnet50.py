@@ -151,6 +151,7 @@ class Benchmark:
             if not self.device.interpreted:
                 self.step("speed by batch", self.speed)
                 self.step("whole network, tuned, against the CPU", self.compare_network)
+                self.step("overlapping launches", self.compare_overlapping)
             self.step("exactness of configurations", self.check_layers)
             if not self.device.interpreted:
                 self.step("best single configuration", self.best_single)
@@ -341,6 +342,26 @@ class Benchmark:
                 f"{batch / default:.0f}"
             )
             write(self.output / "network.csv", rows, self.about)
+
+    def compare_overlapping(self) -> None:
+        """The tuned network with launches that overlap and without, side by side."""
+        device = self.device
+        for batch in self.arguments.batches:
+            rates, outputs = [], []
+            for overlapping in (False, True):
+                self.device = replace(device, overlapping=overlapping)
+                self.prepared.device = self.device
+                executor = self.executor(batch, self.choices)
+                generator = torch.Generator(executor.input.device).manual_seed(batch)
+                executor.input.random_(-127, 128, generator=generator)
+                rates.append(batch / network_seconds(executor))
+                outputs.append(executor.output.clone())
+                torch.cuda.synchronize()
+            self.device = self.prepared.device = device
+            self.summary.append(
+                f"batch {batch:5d}: overlapping launches {rates[1]:.0f} against {rates[0]:.0f} "
+                f"images/s, {'equal' if torch.equal(*outputs) else 'DIFFERENT'} logits"
+            )
 
     def best_single(self) -> None:
         """The whole network with one configuration for all layers, each that fits them all."""

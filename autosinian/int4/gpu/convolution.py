@@ -20,7 +20,7 @@ from autosinian.int4.gpu.epilogue import (
     requantize,
     store_output,
 )
-from autosinian.int4.gpu.operands import nibbles, plus_product, signed_nibbles
+from autosinian.int4.gpu.operands import nibbles, plus_product, signed_nibbles, wait_for_previous
 
 NO_RESIDUAL: tl.constexpr = tl.constexpr(0)
 IDENTITY: tl.constexpr = tl.constexpr(1)
@@ -170,6 +170,7 @@ def convolution(
     N_FLOAT: tl.constexpr,
     N_PAIRS: tl.constexpr,
     INTEGER_CORES: tl.constexpr,
+    DEPENDENT: tl.constexpr,
     INTERPRETED: tl.constexpr,
 ):
     """`requantize(convolution(x) + bias + residual)`, every tile; grid: tiles, or programs if
@@ -182,6 +183,7 @@ def convolution(
     CHANNEL_TILES: tl.constexpr = CHANNELS // CHANNELS_BLOCK
     tiles = tl.cdiv(pixels, PIXELS_BLOCK) * CHANNEL_TILES
     first = tl.program_id(0)
+    wait_for_previous(DEPENDENT)
     if PERSISTENT:  # noqa: SIM108  (a choice at compile time)
         last = tiles
     else:

@@ -16,12 +16,12 @@ from autosinian.int4.gpu.launch import INTEGER_CORES_CAPABILITY, launch
 from autosinian.int4.gpu.plan import IMAGE, POOLED, Layer, Plan
 from autosinian.int4.gpu.pool import average_pool, linear, max_pool
 from autosinian.int4.gpu.prepared import PreparedLayer, prepare
+from autosinian.int4.gpu.stem import FusedStem
 
 _SLACK_BYTES = 1024
 _ELEMENTS = 1024
 _PIXELS = 256
 _IMAGES, _CLASSES, _STEP = 32, 64, 128
-_HALVES_CAPABILITY = 9
 
 
 class PreparedNetwork:
@@ -62,6 +62,9 @@ class Executor:
             for layer in plan.convolutions()
         }
         self._graph: Any = None
+        self.fused_stem: FusedStem | None = None
+        if FusedStem.fits(plan):
+            self.fused_stem = FusedStem(plan, prepared.layers[plan.stem[0].name], device)
         self.input_shape = plan.network.input_shape
         self.classes = plan.network.classes
         self.input = self._tensor((images, *plan.network.input_shape), torch.int8)
@@ -145,7 +148,13 @@ class Executor:
             ROWS=arranged.rows,
             COLUMNS=arranged.columns,
             BLOCK=_PIXELS,
+            **self.prepared.device.overlap(),
         )
+
+    def run_fused_stem(self) -> None:
+        """The first convolution and its max-pool in one launch."""
+        assert self.fused_stem is not None
+        self.fused_stem.run(self._arranged, self._outputs["pooled"], self.images)
 
     def run_max_pool(self) -> None:
         """The max-pool behind the stem."""
@@ -166,13 +175,10 @@ class Executor:
             STRIDE=pool.stride,
             PAD=pool.padding,
             BITS=shape.out_bits,
-            HALVES=self._halves(),
+            HALVES=self.prepared.device.clamps_halves(),
             BLOCK=_ELEMENTS,
+            **self.prepared.device.overlap(),
         )
-
-    def _halves(self) -> bool:
-        device = self.prepared.device
-        return device.capability[0] >= _HALVES_CAPABILITY and not device.interpreted
 
     def run_head(self) -> None:
         """Average pool and fully connected layer."""
@@ -184,6 +190,7 @@ class Executor:
             CHANNELS=last.out_channels,
             PIXELS=last.out_pixels,
             BLOCK=_ELEMENTS,
+            **self.prepared.device.overlap(),
         )
         classes, channels = plan.network.linear.weight.shape
         linear[(triton.cdiv(self.images, _IMAGES), triton.cdiv(classes, _CLASSES))](
@@ -198,6 +205,7 @@ class Executor:
             IMAGES_BLOCK=_IMAGES,
             CLASSES_BLOCK=_CLASSES,
             STEP=_STEP,
+            **self.prepared.device.overlap(),
             INTEGER_CORES=self.prepared.device.capability[0] >= INTEGER_CORES_CAPABILITY,
         )
 
@@ -205,9 +213,12 @@ class Executor:
         """All launches of the network in order, on the current stream."""
         plan = self.prepared.plan
         self.run_image()
-        for layer in plan.stem:
-            self.run_layer(layer)
-        self.run_max_pool()
+        if self.fused_stem is not None:
+            self.run_fused_stem()
+        else:
+            for layer in plan.stem:
+                self.run_layer(layer)
+            self.run_max_pool()
         for layer in self.launched():
             self.run_layer(layer)
         self.run_head()

@@ -17,6 +17,7 @@ import triton.language as tl
 from numpy.typing import NDArray
 
 from autosinian.errors import InputError
+from autosinian.int4.gpu.operands import wait_for_previous
 from autosinian.int4.layer_shape import LayerShape, padded
 from autosinian.int4.network import Conv
 
@@ -141,6 +142,7 @@ def arrange_images(
     BEFORE_X: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
+    DEPENDENT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """int8 `images x CHANNELS x HEIGHT x WIDTH` to int32 words `images x ROWS x COLUMNS x 4`.
@@ -148,6 +150,7 @@ def arrange_images(
     Byte `(part_y * CHANNELS + c) * FACTOR + part_x` of a pixel is channel c of that part of its
     square, so that with FACTOR 2 neighbours are read as one int16 (`x_ptr` is then of that type).
     """
+    wait_for_previous(DEPENDENT)
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     image = (pixel // (ROWS * COLUMNS)).to(tl.int64)
     y = (pixel // COLUMNS % ROWS - BEFORE_Y) * FACTOR

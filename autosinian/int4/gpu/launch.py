@@ -218,7 +218,7 @@ def compile_task(
     return CompileTask(
         "pointwise" if configuration.stationary else "convolution",
         tensor_types(layer, configuration),
-        tuple(sorted(values.items())),
+        tuple(sorted((values | device.overlap()).items())),
         configuration.warps,
     )
 
@@ -254,6 +254,7 @@ def launch(
         *after,
         layer.shape.out_pixels * images,
         **constants(layer, configuration, device.capability[0], next_prepared.layer),
+        **device.overlap(),
         num_warps=configuration.warps,
     )
 

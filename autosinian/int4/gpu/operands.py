@@ -4,6 +4,17 @@
 
 import triton
 import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
+
+
+@triton.jit
+def wait_for_previous(DEPENDENT: tl.constexpr):
+    """Where launches overlap (sm_90): go on when the previous one has written all, let the next
+    one start to wait. Every kernel calls it before it touches activations.
+    """
+    if DEPENDENT:
+        gdc_wait()
+        gdc_launch_dependents()
 
 
 @triton.jit

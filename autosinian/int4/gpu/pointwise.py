@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 
 from autosinian.int4.gpu.epilogue import MAGIC_BITS, plus_residual, requantize, store_output
-from autosinian.int4.gpu.operands import nibbles, plus_product
+from autosinian.int4.gpu.operands import nibbles, plus_product, wait_for_previous
 
 
 @triton.jit(do_not_specialize=["pixels"])
@@ -43,6 +43,7 @@ def pointwise(
     CHANNELS_BLOCK: tl.constexpr,
     STAGES: tl.constexpr,
     INTEGER_CORES: tl.constexpr,
+    DEPENDENT: tl.constexpr,
     INTERPRETED: tl.constexpr,
 ):
     """`requantize(x w + bias + residual)`; the number of programs is a multiple of channel tiles.
@@ -66,6 +67,7 @@ def pointwise(
     r_scale = scale
     if IDENTITY:
         r_scale = tl.load(r_scale_ptr + channel)
+    wait_for_previous(DEPENDENT)
     tiles = tl.cdiv(pixels, PIXELS_BLOCK)
     programs = tl.num_programs(0) // CHANNEL_TILES
     for tile in tl.range(program // CHANNEL_TILES, tiles, programs, num_stages=STAGES):
