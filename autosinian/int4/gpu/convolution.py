@@ -20,7 +20,7 @@ from autosinian.int4.gpu.epilogue import (
     requantize,
     store_output,
 )
-from autosinian.int4.gpu.operands import nibbles, signed_nibbles
+from autosinian.int4.gpu.operands import nibbles, plus_product, signed_nibbles
 
 NO_RESIDUAL: tl.constexpr = tl.constexpr(0)
 IDENTITY: tl.constexpr = tl.constexpr(1)
@@ -51,6 +51,7 @@ def accumulate(
     PACKED_WEIGHTS: tl.constexpr,
     BLOCK_BYTES: tl.constexpr,
     STAGES: tl.constexpr,
+    INTEGER_CORES: tl.constexpr,
     INTERPRETED: tl.constexpr,
 ):
     """`total` plus the convolution at output pixels (`image`, `row`, `column`), all int32.
@@ -92,10 +93,10 @@ def accumulate(
             else:
                 w_low = tl.load(w_at)
                 w_high = tl.load(w_at + BYTES)
-            total = tl.dot(x_low, w_low, total, out_dtype=tl.int32)
-            total = tl.dot(x_high, w_high, total, out_dtype=tl.int32)
+            total = plus_product(total, x_low, w_low, INTEGER_CORES)
+            total = plus_product(total, x_high, w_high, INTEGER_CORES)
         else:
-            total = tl.dot(x, tl.load(w_at), total, out_dtype=tl.int32)
+            total = plus_product(total, x, tl.load(w_at), INTEGER_CORES)
     return total
 
 
@@ -168,6 +169,7 @@ def convolution(
     N_SHIFT: tl.constexpr,
     N_FLOAT: tl.constexpr,
     N_PAIRS: tl.constexpr,
+    INTEGER_CORES: tl.constexpr,
     INTERPRETED: tl.constexpr,
 ):
     """`requantize(convolution(x) + bias + residual)`, every tile; grid: tiles, or programs if
@@ -225,6 +227,7 @@ def convolution(
                 PACKED_WEIGHTS,
                 R_BLOCK_BYTES,
                 STAGES,
+                INTEGER_CORES,
                 INTERPRETED,
             )
             total = downsampled(
@@ -280,6 +283,7 @@ def convolution(
             PACKED_WEIGHTS,
             BLOCK_BYTES,
             STAGES,
+            INTEGER_CORES,
             INTERPRETED,
         )
         if RELU_FIRST:
@@ -348,6 +352,7 @@ def convolution(
                 False,
                 N_BLOCK_BYTES,
                 STAGES,
+                INTEGER_CORES,
                 INTERPRETED,
             )
             n_scale = tl.load(n_scale_ptr + n_channel)

@@ -12,7 +12,7 @@ from autosinian.int4.configurations import Configuration, default_configuration
 from autosinian.int4.executor import check_images
 from autosinian.int4.gpu.device import Device
 from autosinian.int4.gpu.image import arrange_images
-from autosinian.int4.gpu.launch import launch
+from autosinian.int4.gpu.launch import INTEGER_CORES_CAPABILITY, launch
 from autosinian.int4.gpu.plan import IMAGE, POOLED, Layer, Plan
 from autosinian.int4.gpu.pool import average_pool, linear, max_pool
 from autosinian.int4.gpu.prepared import PreparedLayer, prepare
@@ -198,6 +198,7 @@ class Executor:
             IMAGES_BLOCK=_IMAGES,
             CLASSES_BLOCK=_CLASSES,
             STEP=_STEP,
+            INTEGER_CORES=self.prepared.device.capability[0] >= INTEGER_CORES_CAPABILITY,
         )
 
     def run(self) -> None:

@@ -14,6 +14,9 @@ from autosinian.int4.gpu.pointwise import pointwise
 from autosinian.int4.gpu.prepared import PreparedConv, PreparedLayer
 from autosinian.int4.network import ACTIVATION_RANGES, Downsample, Quantize
 
+INTEGER_CORES_CAPABILITY = 8
+"""Major compute capability from which triton uses integer tensor cores."""
+
 _HALVES_CAPABILITY = 9
 _REGISTERS = 65536
 _OTHER_REGISTERS = 80
@@ -92,6 +95,7 @@ def constants(
         "PIXELS_BLOCK": configuration.pixels,
         "CHANNELS_BLOCK": configuration.channels,
         "STAGES": configuration.stages,
+        "INTEGER_CORES": capability >= INTEGER_CORES_CAPABILITY,
         "INTERPRETED": INTERPRETED,
     }
     if configuration.stationary:

@@ -1,4 +1,4 @@
-"""Packed 4-bit operands unpacked for tensor cores: four bytes a register."""
+"""Packed 4-bit operands unpacked for tensor cores, four bytes a register, and their products."""
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 
@@ -45,3 +45,16 @@ def signed_nibbles(packed, INTERPRETED: tl.constexpr):
             pack=4,
         )
     return low, high
+
+
+@triton.jit
+def plus_product(total, x, w, INTEGER_CORES: tl.constexpr):
+    """`total + x w`, int32, of int8 operands.
+
+    On Turing, whose tensor cores triton no longer uses, as float16 with sums in float32: slow, and
+    exact, as at most 256 products of 127 x 128 stay below 2^24.
+    """
+    if INTEGER_CORES:
+        return tl.dot(x, w, total, out_dtype=tl.int32)
+    else:
+        return total + tl.dot(x.to(tl.float16), w.to(tl.float16)).to(tl.int32)

@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 
 from autosinian.int4.gpu.epilogue import MAGIC_BITS, plus_residual, requantize, store_output
-from autosinian.int4.gpu.operands import nibbles
+from autosinian.int4.gpu.operands import nibbles, plus_product
 
 
 @triton.jit(do_not_specialize=["pixels"])
@@ -42,6 +42,7 @@ def pointwise(
     PIXELS_BLOCK: tl.constexpr,
     CHANNELS_BLOCK: tl.constexpr,
     STAGES: tl.constexpr,
+    INTEGER_CORES: tl.constexpr,
     INTERPRETED: tl.constexpr,
 ):
     """`requantize(x w + bias + residual)`; the number of programs is a multiple of channel tiles.
@@ -92,10 +93,10 @@ def pointwise(
             total = tl.zeros([PIXELS_BLOCK, CHANNELS_BLOCK], dtype=tl.int32) + bias[None, :]
         if FOUR_BIT:
             x_low, x_high = nibbles(x, INTERPRETED)
-            total = tl.dot(x_low, w_low, total, out_dtype=tl.int32)
-            total = tl.dot(x_high, w_high, total, out_dtype=tl.int32)
+            total = plus_product(total, x_low, w_low, INTEGER_CORES)
+            total = plus_product(total, x_high, w_high, INTEGER_CORES)
         else:
-            total = tl.dot(x, w_low, total, out_dtype=tl.int32)
+            total = plus_product(total, x, w_low, INTEGER_CORES)
         if IDENTITY and not RESIDUAL_FIRST:
             total = plus_residual(
                 total,

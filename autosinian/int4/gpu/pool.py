@@ -5,6 +5,8 @@
 import triton
 import triton.language as tl
 
+from autosinian.int4.gpu.operands import plus_product
+
 
 @triton.jit
 def _larger_halves(first, second):
@@ -47,6 +49,7 @@ def max_pool(
     image = pixel // (OUT_HEIGHT * OUT_WIDTH)
     top = pixel // OUT_WIDTH % OUT_HEIGHT * STRIDE - PAD
     left = pixel % OUT_WIDTH * STRIDE - PAD
+    FIELD: tl.constexpr = (1 << BITS) - 1
     result = tl.zeros([BLOCK], dtype=tl.int32)
     first, second, third, fourth = result, result, result, result
     for tap in tl.static_range(KERNEL * KERNEL):
@@ -66,7 +69,6 @@ def max_pool(
                 first = _larger_halves(first, value & 0x007F007F)
                 second = _larger_halves(second, value & 0x7F007F00)
         else:
-            FIELD: tl.constexpr = (1 << BITS) - 1
             larger = tl.zeros([BLOCK], dtype=tl.int32)
             for place in tl.static_range(32 // BITS):
                 # Down to the low bits: compared as signed, the topmost field would be negative.
@@ -105,6 +107,7 @@ def linear(
     IMAGES_BLOCK: tl.constexpr,
     CLASSES_BLOCK: tl.constexpr,
     STEP: tl.constexpr,
+    INTEGER_CORES: tl.constexpr,
 ):
     """int8 `images x X_CHANNELS` (the first CHANNELS of them) times int8 `CLASSES x CHANNELS` plus
     bias: int32 logits.
@@ -126,7 +129,7 @@ def linear(
             mask=known[None, :] & (at < CHANNELS)[:, None],
             other=0,
         )
-        total = tl.dot(x, w, total, out_dtype=tl.int32)
+        total = plus_product(total, x, w, INTEGER_CORES)
     total += tl.load(bias_ptr + wanted, mask=known, other=0)[None, :]
     at = image[:, None].to(tl.int64) * CLASSES + wanted[None, :]
     tl.store(out_ptr + at, total, mask=(image < images)[:, None] & known[None, :])

@@ -1,5 +1,7 @@
 """Whole networks through interpreted kernels give the oracle's bits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -45,4 +47,12 @@ def test_chained_launches_are_exact(flavour: tuple[str, ...], device: Device) ->
     }
     images = random_images(network, 2)
     assert len(executor.launched()) < len(planned.layers)
+    assert np.array_equal(executor.logits(images), oracle.logits(network, images))
+
+
+def test_gpus_without_integer_cores_are_exact(device: Device) -> None:
+    network = small_network(eight_bit=True, seed=9)
+    turing = replace(device, capability=(7, 5))
+    images = random_images(network, 2)
+    executor = Executor(PreparedNetwork(plan(network), turing), 2)
     assert np.array_equal(executor.logits(images), oracle.logits(network, images))
