@@ -18,7 +18,7 @@ class Schedule:
     learning_rate: float
     batch_size: int
     seconds: float | None = None
-    warm_up: float = 0.05
+    warm_up: float = 0.1
 
     def __post_init__(self) -> None:
         if self.epochs <= 0 or self.learning_rate <= 0 or self.batch_size < 1:
