@@ -186,7 +186,7 @@ class Axes:
         self._gates = self._read_gates(gates or {})
         self._scales = np.ones(1)
         self.groups = np.zeros(0, dtype=np.intp)
-        self.family_groups = 0
+        self.kinds = self._kinds()
         self._normalise()
 
     def __len__(self) -> int:
@@ -269,7 +269,12 @@ class Axes:
             scales += [1 / math.sqrt(mean) if mean > 1e-12 else 0.0] * block.shape[1]
         self.groups = np.asarray(groups, dtype=np.intp)
         self._scales = np.asarray(scales)
-        self.family_groups = len(self.families)
+
+    def _kinds(self) -> NDArray[np.intp]:
+        """For each group of features: 0 a family, 1 a parameter without kin, 2 a family's member."""
+        kin = {i for family in self.families for i in family}
+        kinds = [0] * len(self.families) + [2 if i in kin else 1 for i in self.free]
+        return np.asarray(kinds or [1], dtype=np.intp)
 
     def uniform(self, rng: np.random.Generator, count: int) -> Array:
         """Points with every parameter drawn uniformly (in the logarithm where it is so spaced)."""

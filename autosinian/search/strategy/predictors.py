@@ -20,6 +20,7 @@ KERNEL_TRIALS = 160
 GROWTH = 1.25
 """The kernel is found anew each time the trials have grown by this factor."""
 _SAME = 1e-7
+NOISE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Kernels:
         if key not in self._found:
             rows = _even(size, KERNEL_TRIALS)
             self._found[key] = fit_kernel(
-                features[rows], targets[rows], self._axes.groups, self._axes.family_groups
+                features[rows], targets[rows], self._axes.groups, self._axes.kinds
             )
         return self._found[key]
 
@@ -104,7 +105,10 @@ class Predictors:
     def predict(self, features: Array) -> tuple[Array, Array]:
         """`n x m` means and deviations of the objectives, in modelled values."""
         found = [objective.process.predict(features) for objective in self.objectives]
-        return np.stack([m for m, _ in found], axis=1), np.stack([d for _, d in found], axis=1)
+        means = np.stack([mean for mean, _ in found], axis=1)
+        noise = [NOISE_SHARE * o.process.kernel.noise for o in self.objectives]
+        variances = np.stack([deviation**2 for _, deviation in found], axis=1) + noise
+        return means, np.sqrt(variances)
 
     def log_feasible(self, features: Array, means: Array, deviations: Array) -> Array:
         """`n` logarithms of the probability that all constraints hold."""

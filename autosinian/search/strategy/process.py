@@ -22,12 +22,13 @@ from autosinian.search.strategy.axes import Array
 
 JITTER = 1e-6
 _BOUND = 9.0
-_SPREAD = 1.5
-"""Standard deviation of the prior of a weight's logarithm."""
+_SPREAD = 1.0
+_FACTOR = 3.0
+"""Standard deviations of the priors of a weight's logarithm, and of what they have in common."""
 _OTHER_MEAN = np.log([0.1, 0.3, 0.5, 0.02])
 _OTHER_SPREAD = np.asarray([1.0, 1.0, 1.0, 1.5])
-FAMILY_SHARE = 0.7
-"""Share of the prior variance that is what the members of families have in common."""
+SHARES = (0.45, 0.4, 0.15)
+"""Shares of the prior variance: of families, of parameters without kin, of single members."""
 STEPS = 40
 
 
@@ -61,30 +62,37 @@ class Kernel:
         return np.asarray(k1 + self.product * k1**2 + self.smooth)
 
 
-def prior_log_weights(groups: NDArray[np.intp], family_groups: int) -> Array:
-    """`g` means of the logarithm of the groups' weights before any trial."""
-    count = int(groups.max()) + 1 if len(groups) else 1
-    single = max(count - family_groups, 1)
-    share = FAMILY_SHARE if family_groups else 0.0
-    found = np.full(count, (1 - share) / single)
-    if family_groups:
-        found[:family_groups] = share / family_groups
-    return np.asarray(np.log(found))
+def prior_log_weights(kinds: NDArray[np.intp]) -> Array:
+    """`g` means of the logarithm of the groups' weights before any trial, by their kinds."""
+    present = [kind for kind in range(len(SHARES)) if (kinds == kind).any()]
+    total = sum(SHARES[kind] for kind in present)
+    found = np.zeros(len(kinds))
+    for kind in present:
+        members = kinds == kind
+        found[members] = np.log(SHARES[kind] / total / members.sum())
+    return found
 
 
 def fit_kernel(
-    features: Array, targets: Array, groups: NDArray[np.intp], family_groups: int
+    features: Array, targets: Array, groups: NDArray[np.intp], kinds: NDArray[np.intp]
 ) -> Kernel:
-    """The kernel at the maximum of posterior, for targets of mean 0 and deviation about 1."""
-    prior = np.concatenate([prior_log_weights(groups, family_groups), _OTHER_MEAN])
-    spread = np.concatenate([np.full(len(prior) - 4, _SPREAD), _OTHER_SPREAD])
+    """The kernel at the maximum of posterior, for targets of mean 0 and deviation about 1.
+
+    `groups` (`f`) tells the group of each feature, `kinds` (`g`) the kind of each group.
+    """
+    weights_prior = prior_log_weights(kinds)
+    group_count, kind_count = len(kinds), len(SHARES)
+    # The weights of one kind vary about a common factor, which is nearly free.
+    prior = np.concatenate([weights_prior, _OTHER_MEAN, np.zeros(kind_count)])
+    spread = np.concatenate(
+        [np.full(group_count, _SPREAD), _OTHER_SPREAD, np.full(kind_count, _FACTOR)]
+    )
     count = len(targets)
-    group_count = len(prior) - 4
     starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
 
     def loss(theta: Array) -> tuple[float, Array]:
-        weights = np.exp(theta[:group_count])
-        product, smooth, rate, noise = np.exp(theta[group_count:])
+        weights = np.exp(theta[:group_count] + theta[-kind_count:][kinds])
+        product, smooth, rate, noise = np.exp(theta[group_count:-kind_count])
         k1 = (features * weights[groups]) @ features.T
         own = np.diag(k1)
         distance = np.maximum(own[:, None] + own[None, :] - 2 * k1, 0.0)
@@ -110,14 +118,16 @@ def fit_kernel(
         gradient[group_count + 1] = np.sum(outer * smooth_part)
         gradient[group_count + 2] = np.sum(along * distance)
         gradient[group_count + 3] = noise * np.trace(outer)
+        gradient[-kind_count:] = np.bincount(kinds, gradient[:group_count], kind_count)
         return float(value), gradient + off / spread
 
     bounds = [(mean - _BOUND, mean + _BOUND) for mean in prior]
     found = minimize(
         loss, prior, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS}
     ).x
-    others = np.exp(found[group_count:])
-    return Kernel(np.exp(found[:group_count])[groups], *map(float, others))
+    others = np.exp(found[group_count:-kind_count])
+    weights = np.exp(found[:group_count] + found[-kind_count:][kinds])
+    return Kernel(weights[groups], *map(float, others))
 
 
 class Process:

@@ -9,7 +9,7 @@ from autosinian.search.strategy.axes import Array
 
 LOG_FROM = 2.5
 """Positive figures whose greatest is this many times their least are modelled by logarithm."""
-TAIL = 2.0
+TAIL = 0.5
 
 
 @dataclass(frozen=True)
