@@ -10,6 +10,7 @@ from autosinian.search.strategy.front import expected_improvement, is_on_front
 from autosinian.search.strategy.history import Facts
 from autosinian.search.strategy.predictors import Predictors
 
+WIDE = False
 MARGIN = 0.1
 """The reference point lies beyond the worst of the feasible trials by this share of the range."""
 
@@ -18,14 +19,15 @@ MARGIN = 0.1
 class Worth:
     """Scores of points by what was measured and what is predicted.
 
-    `front` (`p x m`) and `reference` (`m`) are in modelled values; `running` are the points that
-    other workers measure now. `log_seconds` tells the logarithm of what a point costs.
+    `front` (`p x m`) and `reference` (`m`) are figures, negated where they are maximised, or, where
+    `modelled`, modelled values. `log_seconds` tells the logarithm of what a point costs.
     """
 
     predictors: Predictors
     front: Array
     reference: Array
     any_feasible: bool
+    modelled: bool
     log_seconds: Callable[[Array], Array] | None = None
 
     def score(self, points: Array) -> tuple[Array, Array, Array]:
@@ -34,7 +36,7 @@ class Worth:
         means, deviations = self.predictors.predict(features)
         feasible = self.predictors.log_feasible(features, means, deviations)
         if self.any_feasible:
-            gain = expected_improvement(means, deviations, self.front, self.reference)
+            gain = self._gain(means, deviations)
             scores = np.log(np.maximum(gain, 1e-300)) + feasible
         else:
             # Nothing feasible yet: find some first, and of what is likely the better.
@@ -43,29 +45,47 @@ class Worth:
             scores = scores - self.log_seconds(points)
         return scores, means, feasible
 
+    def _gain(self, means: Array, deviations: Array) -> Array:
+        if not self.modelled:
+            both = [
+                o.target.natural(means[:, j], deviations[:, j])
+                for j, o in enumerate(self.predictors.objectives)
+            ]
+            means = np.stack([m for m, _ in both], axis=1)
+            deviations = np.stack([d for _, d in both], axis=1)
+        scale = np.maximum(self.reference - self.front.min(0), 1e-300)
+        return expected_improvement(
+            means / scale, deviations / scale, self.front / scale, self.reference / scale
+        )
+
 
 def weigh(
     predictors: Predictors,
     facts: Facts,
     running: Array,
     log_seconds: Callable[[Array], Array] | None = None,
+    *,
+    modelled: bool = False,
 ) -> Worth:
     """The worth of proposals after these facts, with `running` as measured as predicted."""
-    modelled = np.stack(
-        [
-            objective.target.forward(facts.figures[:, j])
-            for j, objective in enumerate(predictors.objectives)
-        ],
-        axis=1,
-    )
     feasible = facts.feasible
-    known = modelled[feasible] if feasible.any() else modelled[facts.complete]
-    worst, best = known.max(0), known.min(0)
-    reference = worst + MARGIN * np.maximum(worst - best, 1e-6)
-    front = modelled[feasible]
+    known = facts.figures[feasible if feasible.any() else facts.complete]
+    values = _values(predictors, known, modelled)
     given = predictors.given(running)
-    if len(running):
+    if len(running) and feasible.any():
         means, _ = given.predict(given.axes.features(running))
-        front = np.concatenate([front, means])
-    front = front[is_on_front(front)]
-    return Worth(given, front, reference, bool(feasible.any()), log_seconds)
+        figures = [o.target.backward(means[:, j]) for j, o in enumerate(predictors.objectives)]
+        values = np.concatenate([values, _values(predictors, np.stack(figures, axis=1), modelled)])
+    front = values[is_on_front(values)]
+    worst, best = (values if WIDE else front).max(0), front.min(0)
+    reference = worst + MARGIN * np.maximum(worst - best, 1e-6 * np.abs(worst))
+    return Worth(given, front, reference, bool(feasible.any()), modelled, log_seconds)
+
+
+def _values(predictors: Predictors, figures: Array, modelled: bool) -> Array:
+    columns = []
+    for j, objective in enumerate(predictors.objectives):
+        target = objective.target
+        column = figures[:, j]
+        columns.append(target.forward(column) if modelled else target.sign * column)
+    return np.stack(columns, axis=1)

@@ -28,7 +28,9 @@ LEVELS = 4096
 """Integer axes of more values are treated as continuous."""
 KNOTS = 33
 LENGTH_SCALES = (0.35, 0.12)
-RANK = 10
+RANK = 8
+_LEAST = 0.03
+"""Columns of features whose norm is this share of the greatest or less are left out."""
 LOG_SPREAD = 8.0
 """Numeric choices whose greatest is this many times their least are spaced by logarithm."""
 
@@ -111,7 +113,14 @@ def make_axis(name: str, distribution: BaseDistribution) -> Axis:
     """The axis of one parameter."""
     values, ordered, positions = _levels(distribution)
     table = _smooth_features(positions) if ordered else np.eye(len(values))
-    return Axis(name, distribution, values, ordered, positions, table - table.mean(axis=0))
+    return Axis(name, distribution, values, ordered, positions, _compact(table))
+
+
+def _compact(table: Array) -> Array:
+    """`m x f` features of mean zero with the same products, in as few columns as they need."""
+    left, sizes, _ = np.linalg.svd(table - table.mean(axis=0), full_matrices=False)
+    kept = sizes > _LEAST * max(sizes[0], 1e-12)
+    return np.asarray(left[:, kept] * sizes[kept])
 
 
 def _levels(distribution: BaseDistribution) -> tuple[tuple[Any, ...], bool, Array]:

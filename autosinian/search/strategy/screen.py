@@ -9,7 +9,7 @@ from autosinian.search.strategy.history import Facts
 from autosinian.search.strategy.proposals import Proposer
 
 ROUNDS = 5
-CHILDREN = 320
+CHILDREN = 256
 ELITE = 24
 CLIMBS = 3
 LIKELY = -3.0

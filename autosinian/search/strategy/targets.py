@@ -51,6 +51,13 @@ class Target:
         return np.asarray(np.exp(np.minimum(raw, 700.0)) if self.log else raw)
 
 
+    def natural(self, means: Array, deviations: Array) -> tuple[Array, Array]:
+        """Means and deviations of the figures themselves (negated where maximised), nearly."""
+        # The better side alone: what a bad outcome would be like does not count.
+        found, better = self.backward(means), self.backward(means - deviations)
+        return self.sign * found, np.maximum(self.sign * (found - better), 1e-300)
+
+
 def below(bound: Array, mean: Array, deviation: Array) -> Array:
     """Expectation of `max(bound - y, 0)` for normal `y`."""
     z = (bound - mean) / deviation
