@@ -20,6 +20,8 @@ from scipy.optimize import minimize
 
 from autosinian.search.strategy.axes import Array
 
+Floats = NDArray[np.float64] | NDArray[np.float32]
+
 JITTER = 1e-6
 _BOUND = 9.0
 _SPREAD = 1.0
@@ -27,8 +29,8 @@ _FACTOR = 3.0
 """Standard deviations of the priors of a weight's logarithm, and of what they have in common."""
 _OTHER_MEAN = np.log([0.1, 0.3, 0.5, 0.02])
 _OTHER_SPREAD = np.asarray([1.0, 1.0, 1.0, 1.5])
-SHARES = (0.45, 0.4, 0.15)
-"""Shares of the prior variance: of families, of parameters without kin, of single members."""
+SHARES = (0.45, 0.4, 0.15, 2.0)
+"""Shares of the prior variance by kind of group (see `Axes.kinds`); of the kinds there are."""
 STEPS = 40
 
 
@@ -45,7 +47,7 @@ class Kernel:
     rate: float
     noise: float
 
-    def between(self, left: Array, right: Array) -> Array:
+    def between(self, left: Floats, right: Floats) -> Array:
         """`n x m` kernel of features `n x f` and `m x f`."""
         k1 = (left * self.weights.astype(left.dtype)) @ right.T
         return self._of(k1, self._length(left)[:, None], self._length(right)[None, :])
@@ -55,7 +57,7 @@ class Kernel:
         k1 = self._length(features)
         return np.asarray(k1 + self.product * k1**2 + self.smooth)
 
-    def _length(self, features: Array) -> Array:
+    def _length(self, features: Floats) -> Array:
         return np.asarray(features**2 @ self.weights.astype(features.dtype))
 
     def _of(self, k1: Array, left: Array, right: Array) -> Array:
