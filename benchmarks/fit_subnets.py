@@ -4,8 +4,9 @@
 
 `--errors` writes what the model gets wrong on held-back subnets (five folds; the batch sizes in
 between on those subnets that were measured there), beside how far one measurement lies from the
-figure that is told (for accuracy: the standard error of so many images). `--fronts` searches each problem's model by genetic
-search from several starts, then by all changes of one gene until none helps, and writes
+figure that is told (for accuracy: the standard error of so many images). `--fronts` searches each
+problem's model by genetic search from several starts, then by all changes of one gene until none
+helps, and writes
 `search_quality/cifar10_fronts.csv`: what the benchmark calls the best known front.
 """
 
@@ -124,8 +125,9 @@ def main() -> None:
     )
     parser.add_argument("--errors", type=Path, help="CSV file of held-out errors to write")
     parser.add_argument("--fronts", action="store_true", help="write the best known fronts")
-    parser.add_argument("--population", type=int, default=1500)
-    parser.add_argument("--generations", type=int, default=120)
+    parser.add_argument("--devices", nargs="*", default=["gpu", "cpu"], choices=["gpu", "cpu"])
+    parser.add_argument("--population", type=int, default=600)
+    parser.add_argument("--generations", type=int, default=150)
     parser.add_argument("--starts", type=int, default=2)
     options = parser.parse_args()
     table = read_table()
@@ -140,7 +142,7 @@ def main() -> None:
             )
     if options.fronts:
         found: list[dict[str, object]] = []
-        for device in ("gpu", "cpu"):
+        for device in options.devices:
             start = time.monotonic()
             words, batches, points = best_known(
                 device, options.population, options.generations, options.starts
