@@ -22,7 +22,7 @@ from search_quality.problem import Points
 from subnet_table.features import Genes
 
 CHUNK = 4000
-KEPT = 600
+KEPT = 400
 
 
 def best_known(
@@ -74,8 +74,8 @@ def _climbed(device: str, grid: Grid, rows: Rows, signs: Points) -> Rows:
         if not fresh:
             return rows
         tried.update(row.tobytes() for row in fresh)
-        neighbours = np.unique(np.vstack([_neighbours(grid, row) for row in fresh]), axis=0)
-        rows = _front(device, grid, np.unique(np.vstack([rows, neighbours]), axis=0), signs)
+        near = _neighbours(grid, np.array(fresh))
+        rows = _front(device, grid, np.unique(np.vstack([rows, near]), axis=0), signs)
         if len(rows) > KEPT:
             points, violation = figures(device, grid, rows)
             rows = rows[best_of(points * signs, violation, KEPT)]
@@ -88,17 +88,17 @@ def _front(device: str, grid: Grid, rows: Rows, signs: Points) -> Rows:
     return kept
 
 
-def _neighbours(grid: Grid, row: NDArray[np.int64]) -> Rows:
-    """Every row that differs in one gene; a batch size by at most a few."""
+def _neighbours(grid: Grid, rows: Rows) -> Rows:
+    """Every row that differs from one of these in one gene; a batch size by at most a few."""
     found = []
-    for position, size in enumerate(grid.sizes):
-        near = range(int(size)) if size <= 8 else range(row[position] - 3, row[position] + 4)
-        for value in near:
-            if 0 <= value < size and value != row[position]:
-                changed = row.copy()
-                changed[position] = value
-                found.append(changed)
-    return grid.canonical(np.array(found, np.int64))
+    for position, size in enumerate(grid.sizes.tolist()):
+        for step in range(-min(size - 1, 3), min(size - 1, 3) + 1):
+            value = rows[:, position] + step
+            inside = (value >= 0) & (value < size) & (step != 0)
+            changed = rows[inside].copy()
+            changed[:, position] = value[inside]
+            found.append(changed)
+    return grid.canonical(np.unique(np.vstack(found), axis=0))
 
 
 def _measured(grid: Grid, device: str) -> Rows:

@@ -15,9 +15,9 @@ STAGE_STARTS = (0, 4, 8, 12, 16, 21)
 class SurrogateSettings:
     """Ridge strength; noise and length scale of the kernel on what ridge leaves."""
 
-    ridge: float = 3.0
+    ridge: float = 30.0
     noise: float = 1.0
-    length: float = 6.0
+    length: float = 4.0
 
 
 class Surrogate:

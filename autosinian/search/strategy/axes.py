@@ -8,7 +8,7 @@ trials teach what more of it does everywhere.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -28,7 +28,9 @@ LEVELS = 4096
 """Integer axes of more values are treated as continuous."""
 KNOTS = 33
 LENGTH_SCALES = (0.35, 0.12)
-RANK = 10
+RANK = 8
+_LEAST = 0.03
+"""Columns of features whose norm is this share of the greatest or less are left out."""
 LOG_SPREAD = 8.0
 """Numeric choices whose greatest is this many times their least are spaced by logarithm."""
 
@@ -79,11 +81,12 @@ class Axis:
             value = math.exp(math.log(low) + number * (math.log(high) - math.log(low)))
         else:
             value = low + number * (high - low)
-        value = min(max(value, low), high)
-        if isinstance(distribution, IntDistribution):
-            steps = round((value - low) / distribution.step)
-            return int(distribution.low + steps * distribution.step)
-        return value
+        value = float(min(max(value, low), high))
+        if distribution.step is None:
+            return value
+        steps = round((value - low) / distribution.step)
+        stepped = distribution.low + steps * distribution.step
+        return int(stepped) if isinstance(distribution, IntDistribution) else float(stepped)
 
     def place(self, column: Array) -> Array:
         """Places in 0 to 1 of a column of numbers."""
@@ -111,7 +114,14 @@ def make_axis(name: str, distribution: BaseDistribution) -> Axis:
     """The axis of one parameter."""
     values, ordered, positions = _levels(distribution)
     table = _smooth_features(positions) if ordered else np.eye(len(values))
-    return Axis(name, distribution, values, ordered, positions, table - table.mean(axis=0))
+    return Axis(name, distribution, values, ordered, positions, _compact(table))
+
+
+def _compact(table: Array) -> Array:
+    """`m x f` features of mean zero with the same products, in as few columns as they need."""
+    left, sizes, _ = np.linalg.svd(table - table.mean(axis=0), full_matrices=False)
+    kept = sizes > _LEAST * max(sizes[0], 1e-12)
+    return np.asarray(left[:, kept] * sizes[kept])
 
 
 def _levels(distribution: BaseDistribution) -> tuple[tuple[Any, ...], bool, Array]:
@@ -174,19 +184,33 @@ class Gate:
 
 
 class Axes:
-    """All axes of a search space, their families and gates."""
+    """All axes of a search space, their families and gates.
+
+    `beliefs` tell for `n x d` points `n` numbers that were learnt elsewhere, as another study's
+    predictions: features like any other, so that only what agrees with this study has weight.
+    """
 
     def __init__(
-        self, space: Mapping[str, BaseDistribution], gates: Mapping[str, Gate] | None = None
+        self,
+        space: Mapping[str, BaseDistribution],
+        gates: Mapping[str, Gate] | None = None,
+        beliefs: Sequence[Callable[[Array], Array]] = (),
     ) -> None:
+        self._beliefs = beliefs
         self.axes: tuple[Axis, ...] = tuple(make_axis(n, d) for n, d in space.items())
         self.position = {axis.name: i for i, axis in enumerate(self.axes)}
         self.free = [i for i, axis in enumerate(self.axes) if axis.size != 1]
+        # Steps too many to be levels: a point is where its value is.
+        self._rounded = [
+            i
+            for i, axis in enumerate(self.axes)
+            if not axis.values and getattr(axis.distribution, "step", None) is not None
+        ]
         self.families = self._find_families()
         self._gates = self._read_gates(gates or {})
         self._scales = np.ones(1)
         self.groups = np.zeros(0, dtype=np.intp)
-        self.family_groups = 0
+        self.kinds = self._kinds()
         self._normalise()
 
     def __len__(self) -> int:
@@ -205,7 +229,13 @@ class Axes:
         return {axis.name: axis.decode(row[i]) for i, axis in enumerate(self.axes)}
 
     def canonical(self, points: Array) -> Array:
-        """Points with what a gate closes at its first level, so that equal ones are equal."""
+        """Points with what a gate closes at its first level, so that equal ones are equal.
+
+        `points` may be changed in place.
+        """
+        for i in self._rounded:
+            axis = self.axes[i]
+            points[:, i] = [axis.encode(axis.decode(number)) for number in points[:, i]]
         if not self._gates:
             return points
         return np.asarray(np.where(self.active(points), points, 0.0))
@@ -252,6 +282,7 @@ class Axes:
             blocks.append(np.stack(columns, axis=1))
         for i in self.free:
             blocks.append(self.axes[i].features(points[:, i]) * active[:, i : i + 1])
+        blocks += [belief(points)[:, None] for belief in self._beliefs]
         return blocks or [np.zeros((len(points), 1))]
 
     def _gated(self, family: list[int]) -> bool:
@@ -269,7 +300,14 @@ class Axes:
             scales += [1 / math.sqrt(mean) if mean > 1e-12 else 0.0] * block.shape[1]
         self.groups = np.asarray(groups, dtype=np.intp)
         self._scales = np.asarray(scales)
-        self.family_groups = len(self.families)
+
+    def _kinds(self) -> NDArray[np.intp]:
+        """For each group of features: 0 a family, 1 a parameter without kin, 2 a family's member,
+        3 a belief from elsewhere."""
+        kin = {i for family in self.families for i in family}
+        kinds = [0] * len(self.families) + [2 if i in kin else 1 for i in self.free]
+        kinds += [3] * len(self._beliefs)
+        return np.asarray(kinds or [1], dtype=np.intp)
 
     def uniform(self, rng: np.random.Generator, count: int) -> Array:
         """Points with every parameter drawn uniformly (in the logarithm where it is so spaced)."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from autosinian.search.strategy.axes import Array
 from autosinian.search.strategy.targets import below
@@ -67,3 +68,13 @@ def expected_improvement(means: Array, deviations: Array, front: Array, referenc
     widths = np.diff(first, axis=1, prepend=0.0)
     heights = below(tops[None, :], means[:, 1:], deviations[:, 1:])
     return np.asarray(np.einsum("ij,ij->i", np.maximum(widths, 0.0), heights))
+
+
+def chance_to_join(mean: Array, deviation: Array, front: Array) -> float:
+    """Probability that independent normal values (`m`, 1 or 2) are dominated by no front point."""
+    if len(mean) == 1:
+        return float(ndtr((front[:, 0].min() - mean[0]) / deviation[0])) if len(front) else 1.0
+    front = front[np.argsort(front[:, 0])]
+    edges = np.append(ndtr((front[:, 0] - mean[0]) / deviation[0]), 1.0)
+    above = ndtr((mean[1] - front[:, 1]) / deviation[1])
+    return float(1.0 - (np.diff(edges) * above).sum())

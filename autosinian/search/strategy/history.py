@@ -76,6 +76,14 @@ class History:
             self._facts = self._collect()
         return self._facts
 
+    def read_all(self, trials: Sequence[FrozenTrial]) -> Facts:
+        """The facts of trials of several studies, in their order, whatever their numbers."""
+        for number, trial in enumerate(trials):
+            row = self._row(trial)
+            if row is not None:
+                self._rows[number] = row
+        return self._collect()
+
     def _row(self, trial: FrozenTrial) -> _Row | None:
         if not trial.params or (trial.state == TrialState.FAIL and not self.failures_teach):
             return None

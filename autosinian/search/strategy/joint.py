@@ -13,17 +13,17 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from autosinian.errors import AutosinianError
-from autosinian.search.strategy.acquisition import weigh
+from autosinian.search.strategy.acquisition import Estimate, weigh
 from autosinian.search.strategy.axes import Array, Axes, Gate, infer_gates
+from autosinian.search.strategy.beliefs import beliefs_of, best_of
+from autosinian.search.strategy.cost import CostModel, Stages
 from autosinian.search.strategy.history import Facts, History
-from autosinian.search.strategy.predictors import Kernels, Predictors, train
+from autosinian.search.strategy.predictors import POOR, Kernels, Predictors, train
 from autosinian.search.strategy.proposals import Proposer, enumerated
 from autosinian.search.strategy.screen import best_parents, screened
 
 QUALITY_ATTRIBUTE = "joint:predictors"
 """Study attribute: for each objective the predictor's rank correlation on held-back trials."""
-POOR = 0.25
-"""Predictors whose rank correlation is below this step aside."""
 POOR_FROM = 16
 """Trials from which on a poor rank correlation is believed."""
 PARENTS = 40
@@ -51,13 +51,15 @@ class JointSampler(BaseSampler):
 
     Args:
         seed: Of all random draws; the same seed and history propose the same.
-        warm_start: Parameters to propose first, in this order, or trials of another study, of
-            which the feasible front is proposed.
+        warm_start: What to begin with: parameters are proposed first, in their order; of trials
+            of other studies the feasible front is, and what they teach is believed as far as
+            this study's own trials agree.
         constraints_func: Violations of a finished trial; zero or less is feasible.
         search_space: The whole space where it is known before the first trial.
         gates: Parameters that matter only where another has certain values. What an objective
             that suggests in branches leaves out is found without.
         failures_teach: Whether a trial that ended as FAIL is evidence that its like fail too.
+        stages: How a trial's work divides; with it, what counts is hypervolume a second.
     """
 
     def __init__(
@@ -69,9 +71,12 @@ class JointSampler(BaseSampler):
         search_space: Mapping[str, BaseDistribution] | None = None,
         gates: Mapping[str, Gate] | None = None,
         failures_teach: bool = True,
+        stages: Stages | None = None,
     ) -> None:
         self._seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
-        self._warm_start = [dict(w.params if isinstance(w, FrozenTrial) else w) for w in warm_start]
+        self._warm_start = [dict(w) for w in warm_start if not isinstance(w, FrozenTrial)]
+        self._earlier = [w for w in warm_start if isinstance(w, FrozenTrial)]
+        self._cost = CostModel(stages) if stages is not None else None
         self._constraints_func = constraints_func
         self._known_space = dict(search_space) if search_space is not None else None
         self._gates = dict(gates or {})
@@ -127,6 +132,29 @@ class JointSampler(BaseSampler):
         if self._constraints_func is not None:
             _process_constraints_after_trial(self._constraints_func, study, trial, state)
 
+    def chance(
+        self, study: optuna.Study, trial: FrozenTrial, known: Mapping[int, Estimate]
+    ) -> float | None:
+        """Probability that a running trial will be feasible and join the front.
+
+        `known` are the objectives that were measured so far, by index, exactly or about. None
+        where there are no predictors yet, or poor ones: then nobody can tell.
+        """
+        space = self.infer_relative_search_space(study, trial)
+        maximized = [d == StudyDirection.MAXIMIZE for d in study.directions]
+        trials = study.get_trials(deepcopy=False)
+        with self._lock:
+            mind = self._remember(space, trials, maximized)
+            facts = mind.history.read(trials)
+            if facts.complete.sum() < _design_size(mind.axes):
+                return None
+            names = [f"objective {j}" for j in range(len(maximized))]
+            predictors = train(mind.axes, mind.kernels, facts, maximized, names)
+        if predictors is None or _poor(predictors):
+            return None
+        worth = weigh(predictors, facts, np.zeros((0, len(mind.axes))))
+        return worth.chance(mind.axes.encode(trial.params), known)
+
     def proposals(
         self, study: optuna.Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
     ) -> Iterator[dict[str, Any]]:
@@ -141,12 +169,14 @@ class JointSampler(BaseSampler):
         names = study.metric_names or [f"objective {j}" for j in range(len(maximized))]
         rng = np.random.default_rng([self._seed, trial.number])
         with self._lock:
-            mind = self._remember(search_space, trials, len(maximized))
+            mind = self._remember(search_space, trials, maximized)
+            if self._cost is not None:
+                self._cost.read(trials)
             facts = mind.history.read(trials)
             running = _running(mind.axes, trials, trial)
             taken = set(mind.axes.keys(facts.points)) | set(mind.axes.keys(running))
         axes = mind.axes
-        for values in self._warm_start:
+        for values in [*self._warm_start, *mind.earlier_best]:
             if set(axes.position) - set(mind.gated) <= set(values):
                 point = axes.encode(values)
                 if not taken & set(axes.keys(point[None])):
@@ -173,7 +203,7 @@ class JointSampler(BaseSampler):
     ) -> Array:
         """The design before there are predictors, their choice after."""
         axes = mind.axes
-        if facts.complete.sum() < min(10, 4 + len(axes) // 5):
+        if facts.complete.sum() < _design_size(axes):
             design = [proposer.structured(40), proposer.uniform(10)]
             if len(axes.families):
                 design.insert(0, axes_corners(axes, proposer, len(facts.numbers) + len(running)))
@@ -183,14 +213,10 @@ class JointSampler(BaseSampler):
             return _without(axes, proposer.structured(40), taken)
         self._tell_quality(study, predictors)
         parents = best_parents(facts, maximized, PARENTS)
-        poor = any(
-            o.quality.trials >= POOR_FROM and o.quality.rank_correlation < POOR
-            for o in predictors.objectives
-        )
-        if poor and proposer.chance(0.5):
+        if _poor(predictors) and proposer.chance(0.5):
             return _without(axes, proposer.mutated(np.repeat(parents[:10], 4, axis=0)), taken)
         worth = weigh(predictors, facts, running)
-        return screened(axes, proposer, worth, parents, taken)
+        return screened(axes, proposer, worth, parents, taken, self._log_seconds(axes))
 
     def _fallback(
         self,
@@ -216,7 +242,7 @@ class JointSampler(BaseSampler):
         self,
         search_space: Mapping[str, BaseDistribution],
         trials: Sequence[FrozenTrial],
-        objectives: int,
+        maximized: list[bool],
     ) -> "_Mind":
         gates = dict(self._gates)
         if self._known_space is None and not gates:
@@ -225,10 +251,18 @@ class JointSampler(BaseSampler):
             self._mind is None
             or self._mind.space != dict(search_space)
             or self._mind.gated != gates
-            or self._mind.history.objectives != objectives
+            or self._mind.maximized != maximized
         ):
-            self._mind = _Mind(dict(search_space), gates, objectives, self._failures_teach)
+            self._mind = _Mind(
+                dict(search_space), gates, maximized, self._failures_teach, self._earlier
+            )
         return self._mind
+
+    def _log_seconds(self, axes: Axes) -> Callable[[Array], Array] | None:
+        cost = self._cost
+        if cost is None:
+            return None
+        return lambda points: cost.log_seconds([axes.decode(point) for point in points])
 
     def _tell_quality(self, study: optuna.Study, predictors: Predictors) -> None:
         told = [
@@ -251,14 +285,29 @@ class _Mind:
         self,
         space: dict[str, BaseDistribution],
         gated: dict[str, Gate],
-        objectives: int,
+        maximized: list[bool],
         failures_teach: bool,
+        earlier: Sequence[FrozenTrial],
     ) -> None:
         self.space = space
         self.gated = gated
-        self.axes = Axes(space, gated)
-        self.history = History(self.axes, objectives, failures_teach)
+        self.maximized = maximized
+        self.axes = Axes(space, gated, beliefs_of(earlier, space, gated, maximized))
+        self.earlier_best = best_of(earlier, maximized)
+        self.history = History(self.axes, len(maximized), failures_teach)
         self.kernels = Kernels(self.axes)
+
+
+def _design_size(axes: Axes) -> int:
+    """Measured trials before predictors propose."""
+    return min(10, 4 + len(axes) // 5)
+
+
+def _poor(predictors: Predictors) -> bool:
+    return any(
+        o.quality.trials >= POOR_FROM and o.quality.rank_correlation < POOR
+        for o in predictors.objectives
+    )
 
 
 def known_space(trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:

@@ -1,7 +1,8 @@
 """Predictors of every objective and constraint, trained on what was measured."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,17 @@ from autosinian.search.strategy.process import Kernel, Process, fit_kernel
 from autosinian.search.strategy.targets import Target
 
 LEAST_TRIALS = 5
+POOR = 0.25
+"""Predictors whose rank correlation is below this step aside."""
 MOST_TRIALS = 400
 """A process is conditioned on at most so many trials: the near-front ones and an even rest."""
 KERNEL_TRIALS = 160
 GROWTH = 1.25
 """The kernel is found anew each time the trials have grown by this factor."""
 _SAME = 1e-7
+"""Relative distance from a straight line at which two figures are the same."""
+NOISE_SHARE = 0.5
+"""Share of the noise that is taken for structure no kernel has found, and so may be a gain."""
 
 
 @dataclass(frozen=True)
@@ -77,17 +83,22 @@ class Kernels:
         self._axes = axes
         self._found: dict[tuple[str, int], Kernel] = {}
 
-    def get(self, name: str, features: Array, targets: Array, offset: int) -> Kernel:
-        """The kernel for an output, from the first trials up to the last step of growth."""
+    def get(
+        self, name: str, features: Array, offset: int, modelled: Callable[[int], Array]
+    ) -> Kernel:
+        """The kernel for an output, from the first trials up to the last step of growth.
+
+        `modelled` gives the modelled values of that many first rows, as they were then.
+        """
         steps = [LEAST_TRIALS]
-        while steps[-1] * GROWTH + offset < len(targets):
+        while max(steps[-1] + 2, int(steps[-1] * GROWTH) + offset) <= len(features):
             steps.append(max(steps[-1] + 2, int(steps[-1] * GROWTH) + offset))
-        size = min(steps[-1], len(targets))
-        key = (name, size)
+        key = (name, steps[-1])
         if key not in self._found:
-            rows = _even(size, KERNEL_TRIALS)
+            values = modelled(steps[-1])
+            rows = _even(steps[-1], KERNEL_TRIALS)
             self._found[key] = fit_kernel(
-                features[rows], targets[rows], self._axes.groups, self._axes.family_groups
+                features[rows], values[rows], self._axes.groups, self._axes.kinds
             )
         return self._found[key]
 
@@ -104,7 +115,10 @@ class Predictors:
     def predict(self, features: Array) -> tuple[Array, Array]:
         """`n x m` means and deviations of the objectives, in modelled values."""
         found = [objective.process.predict(features) for objective in self.objectives]
-        return np.stack([m for m, _ in found], axis=1), np.stack([d for _, d in found], axis=1)
+        means = np.stack([mean for mean, _ in found], axis=1)
+        noise = [NOISE_SHARE * o.process.kernel.noise for o in self.objectives]
+        variances = np.stack([deviation**2 for _, deviation in found], axis=1) + noise
+        return means, np.sqrt(variances)
 
     def log_feasible(self, features: Array, means: Array, deviations: Array) -> Array:
         """`n` logarithms of the probability that all constraints hold."""
@@ -142,16 +156,18 @@ def train(
         rows = np.flatnonzero(~np.isnan(facts.figures[:, j]))
         if len(rows) < LEAST_TRIALS:
             return None
-        target = Target.of(facts.figures[rows, j], maximized=maximized[j])
-        values = target.forward(facts.figures[rows, j])
-        kernel = kernels.get(f"objective {j}", features[rows], values, j)
         kept = _kept(rows, facts, maximized)
-        position = np.searchsorted(rows, kept)
-        process = Process(kernel, features[kept], values[position])
-        correlation = rank_correlation(process.held_back(), values[position])
-        objectives.append(
-            ObjectivePredictor(target, process, Quality(name, correlation, len(kept)))
+        kernel = kernels.get(
+            f"objective {j}",
+            features[rows],
+            j,
+            partial(_first_modelled, facts.figures[rows, j], maximized[j]),
         )
+        target = Target.of(facts.figures[rows, j], maximized=maximized[j])
+        modelled = target.forward(facts.figures[kept, j])
+        process = Process(kernel, features[kept], modelled)
+        quality = Quality(name, rank_correlation(process.held_back(), modelled), len(kept))
+        objectives.append(ObjectivePredictor(target, process, quality))
     constraints: list[ConstraintPredictor] = []
     derived: list[DerivedConstraint] = []
     for number, (name, violations) in enumerate(_constraints(facts).items()):
@@ -163,6 +179,10 @@ def train(
         if found is not None:
             constraints.append(found)
     return Predictors(axes, tuple(objectives), tuple(constraints), tuple(derived))
+
+
+def _first_modelled(figures: Array, maximized: bool, count: int) -> Array:
+    return Target.of(figures[:count], maximized=maximized).forward(figures[:count])
 
 
 def rank_correlation(one: Array, two: Array) -> float:
@@ -218,24 +238,27 @@ def _constraint(
     if len(rows) < LEAST_TRIALS:
         return None
     values = violations[rows]
-    if binary:
-        bad = values > 0
-        if bad.all() or not bad.any():
-            return None
-        modelled, threshold = np.where(bad, 1.0, -1.0), 0.0
-    else:
-        if (values <= 0).all() and len(rows) > 30 and (values < -0.5).all():
-            return None
-        scale = max(float(np.median(np.abs(values))), 1e-12)
-        modelled, threshold = np.arcsinh(values / scale), 0.0
-    centre, spread = float(modelled.mean()), float(modelled.std())
-    if spread < 1e-12:
-        return None
-    modelled = (modelled - centre) / spread
-    kernel = kernels.get(f"constraint {name}", features[rows], modelled, number + 2)
+    if np.ptp(values) == 0 or (binary and (values > 0).all()):
+        return None  # always kept, or never: where it would differ is not known
+
+    def modelled(count: int) -> Array:
+        return _violations_modelled(values[:count], binary)[0]
+
+    found, threshold = _violations_modelled(values, binary)
+    kernel = kernels.get(f"constraint {name} {binary}", features[rows], number + 2, modelled)
     kept = _even(len(rows), MOST_TRIALS)
-    process = Process(kernel, features[rows][kept], modelled[kept])
-    return ConstraintPredictor(process, (threshold - centre) / spread, binary)
+    process = Process(kernel, features[rows][kept], found[kept])
+    return ConstraintPredictor(process, threshold, binary)
+
+
+def _violations_modelled(values: Array, binary: bool) -> tuple[Array, float]:
+    """Violations at mean 0 and deviation 1, and the threshold up to which they are kept."""
+    if binary:
+        raw = np.where(values > 0, 1.0, -1.0)
+    else:
+        raw = np.arcsinh(values / max(float(np.median(np.abs(values))), 1e-12))
+    centre, spread = float(raw.mean()), max(float(raw.std()), 0.1)
+    return (raw - centre) / spread, -centre / spread
 
 
 def _kept(rows: NDArray[np.intp], facts: Facts, maximized: Sequence[bool]) -> NDArray[np.intp]:

@@ -20,14 +20,17 @@ from scipy.optimize import minimize
 
 from autosinian.search.strategy.axes import Array
 
+Floats = NDArray[np.float64] | NDArray[np.float32]
+
 JITTER = 1e-6
 _BOUND = 9.0
-_SPREAD = 1.5
-"""Standard deviation of the prior of a weight's logarithm."""
+_SPREAD = 1.0
+_FACTOR = 3.0
+"""Standard deviations of the priors of a weight's logarithm, and of what they have in common."""
 _OTHER_MEAN = np.log([0.1, 0.3, 0.5, 0.02])
 _OTHER_SPREAD = np.asarray([1.0, 1.0, 1.0, 1.5])
-FAMILY_SHARE = 0.7
-"""Share of the prior variance that is what the members of families have in common."""
+SHARES = (0.45, 0.4, 0.15, 2.0)
+"""Shares of the prior variance by kind of group (see `Axes.kinds`); of the kinds there are."""
 STEPS = 40
 
 
@@ -44,47 +47,61 @@ class Kernel:
     rate: float
     noise: float
 
-    def between(self, left: Array, right: Array) -> Array:
+    def between(self, left: Floats, right: Floats) -> Array:
         """`n x m` kernel of features `n x f` and `m x f`."""
-        weighted = left * self.weights
-        k1 = weighted @ right.T
-        own_left = np.einsum("ij,ij->i", weighted, left)
-        own_right = np.einsum("ij,ij->i", right * self.weights, right)
-        distance = np.maximum(own_left[:, None] + own_right[None, :] - 2 * k1, 0.0)
-        return np.asarray(
-            k1 + self.product * k1**2 + self.smooth * np.exp(-0.5 * self.rate * distance)
-        )
+        k1 = (left * self.weights.astype(left.dtype)) @ right.T
+        return self._of(k1, self._length(left)[:, None], self._length(right)[None, :])
 
     def own(self, features: Array) -> Array:
         """`n` kernel of each point with itself."""
-        k1 = np.einsum("ij,ij->i", features * self.weights, features)
+        k1 = self._length(features)
         return np.asarray(k1 + self.product * k1**2 + self.smooth)
 
+    def _length(self, features: Floats) -> Array:
+        return np.asarray(features**2 @ self.weights.astype(features.dtype))
 
-def prior_log_weights(groups: NDArray[np.intp], family_groups: int) -> Array:
-    """`g` means of the logarithm of the groups' weights before any trial."""
-    count = int(groups.max()) + 1 if len(groups) else 1
-    single = max(count - family_groups, 1)
-    share = FAMILY_SHARE if family_groups else 0.0
-    found = np.full(count, (1 - share) / single)
-    if family_groups:
-        found[:family_groups] = share / family_groups
-    return np.asarray(np.log(found))
+    def _of(self, k1: Array, left: Array, right: Array) -> Array:
+        found = left + right
+        found -= 2 * k1
+        np.maximum(found, 0.0, out=found)
+        found *= -0.5 * self.rate
+        np.exp(found, out=found)
+        found *= self.smooth
+        found += k1 * (1 + self.product * k1)
+        return np.asarray(found)
+
+
+def prior_log_weights(kinds: NDArray[np.intp]) -> Array:
+    """`g` means of the logarithm of the groups' weights before any trial, by their kinds."""
+    present = [kind for kind in range(len(SHARES)) if (kinds == kind).any()]
+    total = sum(SHARES[kind] for kind in present)
+    found = np.zeros(len(kinds))
+    for kind in present:
+        members = kinds == kind
+        found[members] = np.log(SHARES[kind] / total / members.sum())
+    return found
 
 
 def fit_kernel(
-    features: Array, targets: Array, groups: NDArray[np.intp], family_groups: int
+    features: Array, targets: Array, groups: NDArray[np.intp], kinds: NDArray[np.intp]
 ) -> Kernel:
-    """The kernel at the maximum of posterior, for targets of mean 0 and deviation about 1."""
-    prior = np.concatenate([prior_log_weights(groups, family_groups), _OTHER_MEAN])
-    spread = np.concatenate([np.full(len(prior) - 4, _SPREAD), _OTHER_SPREAD])
+    """The kernel at the maximum of posterior, for targets of mean 0 and deviation about 1.
+
+    `groups` (`f`) tells the group of each feature, `kinds` (`g`) the kind of each group.
+    """
+    weights_prior = prior_log_weights(kinds)
+    group_count, kind_count = len(kinds), len(SHARES)
+    # The weights of one kind vary about a common factor, which is nearly free.
+    prior = np.concatenate([weights_prior, _OTHER_MEAN, np.zeros(kind_count)])
+    spread = np.concatenate(
+        [np.full(group_count, _SPREAD), _OTHER_SPREAD, np.full(kind_count, _FACTOR)]
+    )
     count = len(targets)
-    group_count = len(prior) - 4
     starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
 
     def loss(theta: Array) -> tuple[float, Array]:
-        weights = np.exp(theta[:group_count])
-        product, smooth, rate, noise = np.exp(theta[group_count:])
+        weights = np.exp(theta[:group_count] + theta[-kind_count:][kinds])
+        product, smooth, rate, noise = np.exp(theta[group_count:-kind_count])
         k1 = (features * weights[groups]) @ features.T
         own = np.diag(k1)
         distance = np.maximum(own[:, None] + own[None, :] - 2 * k1, 0.0)
@@ -110,14 +127,16 @@ def fit_kernel(
         gradient[group_count + 1] = np.sum(outer * smooth_part)
         gradient[group_count + 2] = np.sum(along * distance)
         gradient[group_count + 3] = noise * np.trace(outer)
+        gradient[-kind_count:] = np.bincount(kinds, gradient[:group_count], kind_count)
         return float(value), gradient + off / spread
 
     bounds = [(mean - _BOUND, mean + _BOUND) for mean in prior]
     found = minimize(
         loss, prior, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS}
     ).x
-    others = np.exp(found[group_count:])
-    return Kernel(np.exp(found[:group_count])[groups], *map(float, others))
+    others = np.exp(found[group_count:-kind_count])
+    weights = np.exp(found[:group_count] + found[-kind_count:][kinds])
+    return Kernel(weights[groups], *map(float, others))
 
 
 class Process:
@@ -126,6 +145,7 @@ class Process:
     def __init__(self, kernel: Kernel, features: Array, targets: Array) -> None:
         self.kernel = kernel
         self._features = features
+        self._features_single = features.astype(np.float32)
         matrix = kernel.between(features, features)
         matrix[np.diag_indices(len(targets))] += kernel.noise + JITTER
         self._factor = np.linalg.cholesky(matrix)
@@ -134,7 +154,10 @@ class Process:
 
     def predict(self, features: Array) -> tuple[Array, Array]:
         """Means and standard deviations (without noise) at `m x f` features."""
-        cross = self.kernel.between(self._features, features)
+        # Single precision halves the time of the largest product and costs 1e-6 of the variance.
+        single = features.astype(np.float32)
+        cross = self.kernel.between(self._features_single, single)
+        cross = cross.astype(np.float64)
         mean = cross.T @ self._alpha
         half = solve_triangular(self._factor, cross, lower=True, check_finite=False)
         variance = self.kernel.own(features) - np.einsum("ij,ij->j", half, half)

@@ -1,5 +1,7 @@
 """From thousands of cheap proposals to the few that are worth a trial."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from autosinian.search.strategy.acquisition import Worth
@@ -9,9 +11,11 @@ from autosinian.search.strategy.history import Facts
 from autosinian.search.strategy.proposals import Proposer
 
 ROUNDS = 5
-CHILDREN = 320
+CHILDREN = 256
 ELITE = 24
 CLIMBS = 3
+FINALISTS = 64
+"""So many of the best are ordered by what they are worth a second."""
 LIKELY = -3.0
 """Points less likely to be feasible than this logarithm are no parents for their means' sake."""
 
@@ -32,9 +36,17 @@ def best_parents(facts: Facts, maximized: list[bool], most: int) -> Array:
 
 
 def screened(
-    axes: Axes, proposer: Proposer, worth: Worth, parents: Array, taken: set[bytes]
+    axes: Axes,
+    proposer: Proposer,
+    worth: Worth,
+    parents: Array,
+    taken: set[bytes],
+    log_seconds: Callable[[Array], Array] | None = None,
 ) -> Array:
-    """Points that are not taken, the worthiest first: bred for some rounds, then climbed."""
+    """Points that are not taken, the worthiest first: bred for some rounds, then climbed.
+
+    With `log_seconds` the best are ordered by what they are worth a second.
+    """
     pool = np.concatenate(
         [
             proposer.structured(CHILDREN // 2),
@@ -75,7 +87,12 @@ def screened(
         kept, scores = np.concatenate([kept, fresh]), np.concatenate([scores, found[0]])
         if not improved:
             break
-    return kept[np.argsort(-scores, kind="stable")]
+    order = np.argsort(-scores, kind="stable")
+    if log_seconds is not None:
+        best = order[:FINALISTS]
+        by_second = scores[best] - log_seconds(kept[best])
+        order[:FINALISTS] = best[np.argsort(-by_second, kind="stable")]
+    return kept[order]
 
 
 def _elite(points: Array, scores: Array, means: Array, feasible: Array) -> Array:

@@ -9,7 +9,7 @@ from autosinian.search.strategy.axes import Array
 
 LOG_FROM = 2.5
 """Positive figures whose greatest is this many times their least are modelled by logarithm."""
-TAIL = 2.0
+TAIL = 0.7
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Target:
     """A monotone map from a figure to what is modelled, which is minimised.
 
     `sign` is -1 where the figure is maximised. Beyond `TAIL` deviations on the bad side the scale
-    is logarithmic: how bad a bad one is teaches nothing about the good.
+    is logarithmic: how bad a bad one is teaches little about the good.
     """
 
     sign: float
@@ -35,7 +35,9 @@ class Target:
         # The spread of the better part: outliers on the bad side do not count.
         good = raw[raw <= np.quantile(raw, 0.8)]
         scale = float(max(good.std(), 0.3 * raw.std()))
-        return cls(sign, log, centre, scale if scale > 1e-12 * max(1.0, abs(centre)) else 1.0)
+        if scale <= 1e-12 * max(1.0, abs(centre)):
+            scale = 1.0
+        return cls(sign, log, centre, scale)
 
     def forward(self, figures: Array) -> Array:
         """Figures to modelled values."""
@@ -49,6 +51,12 @@ class Target:
         over = np.expm1(np.minimum(np.maximum(values - TAIL, 0.0), 50.0))
         raw = self.sign * ((np.minimum(values, TAIL) + over) * self.scale + self.centre)
         return np.asarray(np.exp(np.minimum(raw, 700.0)) if self.log else raw)
+
+    def natural(self, means: Array, deviations: Array) -> tuple[Array, Array]:
+        """Means and deviations of the figures themselves (negated where maximised), nearly."""
+        # The better side alone: what a bad outcome would be like does not count.
+        found, better = self.backward(means), self.backward(means - deviations)
+        return self.sign * found, np.maximum(self.sign * (found - better), 1e-300)
 
 
 def below(bound: Array, mean: Array, deviation: Array) -> Array:
