@@ -21,7 +21,9 @@ COMMANDS = (
     "dashboard",
     "preprocess",
     "train_supernet",
+    "compile_sut",
     "ssd",
+    "int4",
 )
 """Modules of this room; each has `add_parser` and imports nothing heavy until it runs."""
 

@@ -1,16 +1,17 @@
 """`autosinian run BUNDLE`: a bundle through LoadGen, as a submitter runs it."""
 
 import argparse
-import json
 import sys
-import textwrap
 from pathlib import Path
-from typing import Any
 
+from autosinian.cli.loadgen_options import (
+    TEST_MODES,
+    add_loadgen_options,
+    loadgen_settings,
+    print_reports,
+    told_fields,
+)
 from autosinian.cli.serving_options import add_serving_options, serving_request
-from autosinian.mlperf.loadgen_fields import LOG_FIELDS, TEST_FIELDS, parse
-
-TEST_MODES = ("SubmissionRun", "PerformanceOnly", "AccuracyOnly", "FindPeakPerformance")
 
 EPILOG = """\
 Without `--fast` a run is of official length: ten minutes and what else LoadGen's mlperf.conf asks
@@ -38,7 +39,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "run",
         help="run a bundle through LoadGen at official length",
         description="Run a bundle through LoadGen and print performance and accuracy.",
-        epilog=EPILOG + _fields("--lgts-", TEST_FIELDS) + "\n" + _fields("--lgls-", LOG_FIELDS),
+        epilog=EPILOG + told_fields(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_serving_options(parser, scenario="Offline")
@@ -70,22 +71,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "queries of the run take)",
     )
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
-    for prefix, table in (("lgts", TEST_FIELDS), ("lgls", LOG_FIELDS)):
-        for name in table:
-            dashed = name.replace("_", "-")
-            spellings = dict.fromkeys(
-                (f"--{prefix}-{name}", f"--{prefix}_{name}", f"--{prefix}-{dashed}")
-            )
-            parser.add_argument(
-                *spellings, dest=f"{prefix}_{name}", metavar="V", help=argparse.SUPPRESS
-            )
+    add_loadgen_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run; the figures go to stdout, the exit code is 1 where LoadGen says INVALID."""
-    settings = _given(arguments, "lgts", TEST_FIELDS)
-    log_settings = _given(arguments, "lgls", LOG_FIELDS)
+    settings, log_settings = loadgen_settings(arguments)
 
     from autosinian.mlperf.harness import RunRequest
     from autosinian.mlperf.harness import run as run_source
@@ -104,26 +96,4 @@ def run(arguments: argparse.Namespace) -> int:
     )
     source = open_source(arguments.bundle)
     reports = run_source(source, request, lambda text: print(text, file=sys.stderr))
-    if arguments.json:
-        print(json.dumps([report.to_dict() for report in reports]))
-    else:
-        print("\n\n".join("\n".join(report.lines()) for report in reports))
-    for report in reports:
-        if not report.measurement.valid:
-            print(
-                f"autosinian: LoadGen says INVALID: {report.measurement.invalid_reason}",
-                file=sys.stderr,
-            )
-    return 0 if all(report.measurement.valid for report in reports) else 1
-
-
-def _given(arguments: argparse.Namespace, prefix: str, fields: Any) -> dict[str, Any]:
-    texts = {name: getattr(arguments, f"{prefix}_{name}") for name in fields}
-    return {name: parse(fields, name, text) for name, text in texts.items() if text is not None}
-
-
-def _fields(prefix: str, fields: Any) -> str:
-    names = textwrap.fill(
-        ", ".join(fields), 96, initial_indent="  ", subsequent_indent="  ", break_long_words=False
-    )
-    return f"any of LoadGen's fields may be set by name, as {prefix}<field> V:\n{names}\n"
+    return print_reports(reports, as_json=arguments.json)

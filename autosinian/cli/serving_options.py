@@ -99,7 +99,7 @@ def serving_request(arguments: argparse.Namespace) -> "Request":
         configs=arguments.configs,
         batch_size=arguments.batch_size,
         threads=arguments.threads,
-        options=dict(map(_option, arguments.option)),
+        options=dict(map(read_option, arguments.option)),
         calibrator_cache=arguments.calibrator_cache,
         data=arguments.data,
         val_map=arguments.val_map,
@@ -109,7 +109,8 @@ def serving_request(arguments: argparse.Namespace) -> "Request":
     )
 
 
-def _option(text: str) -> "tuple[str, Option]":
+def read_option(text: str) -> "tuple[str, Option]":
+    """`NAME=VALUE` with the value's type. Raises `InputError`."""
     name, equals, value = text.partition("=")
     if not name or not equals or not value:
         raise InputError(f"`--option` must be NAME=VALUE, but got `{text}`")

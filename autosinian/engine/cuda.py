@@ -120,6 +120,7 @@ class Event:
     def __init__(self, *, spinning: bool = True) -> None:
         flags = _NO_TIMING | (0 if spinning else _BLOCKING)
         self.raw = checked(runtime.cudaEventCreateWithFlags(flags))
+        self.handle = int(self.raw)
 
     def record(self, stream: Stream) -> None:
         """Move the event behind everything in `stream` so far."""
@@ -139,6 +140,7 @@ class Graph:
 
     def __init__(self, executable: Any) -> None:
         self._executable = executable
+        self.handle = int(executable)
 
     def launch(self, stream: Stream) -> None:
         """Put the whole graph into `stream`."""

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
-from autosinian.engine.protocol import Engine, Session, Tunable
+from autosinian.engine.protocol import Engine, Session, Tunable, model_format
 from autosinian.space.candidate import EngineConfig
 
 
@@ -19,6 +19,7 @@ def describe_engine(engine: Engine) -> dict[str, Any]:
         "versions": dict(engine.versions()),
         "uses_gpu": engine.uses_gpu(),
         "slow_imports": list(engine.slow_imports()),
+        "model_format": model_format(engine),
     }
 
 
@@ -36,6 +37,7 @@ class DescribedEngine:
         self._versions = dict(description["versions"])
         self._uses_gpu = bool(description["uses_gpu"])
         self._slow_imports = tuple(description["slow_imports"])
+        self.model_format = str(description["model_format"])
 
     def tunables(self) -> tuple[Tunable, ...]:
         """The settings beside batch size and precision that a search may vary."""

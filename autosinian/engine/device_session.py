@@ -8,12 +8,13 @@ lanes; one thread a stream waits for them and calls back.
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autosinian.engine.protocol import OnDone
+from autosinian.native.lanes import NativeLane
 
 
 class Lane(Protocol):
@@ -39,6 +40,20 @@ class Lane(Protocol):
     def logits(self, count: int) -> NDArray[np.float32]:
         """`count x classes` of the finished batch, in the lane's own memory."""
         ...
+
+
+@runtime_checkable
+class GraphLane(Lane, Protocol):
+    """A lane that may be one CUDA graph for each batch size."""
+
+    def native(self) -> NativeLane | None:
+        """Its graphs and buffers as addresses; None where Python has work to do as well."""
+        ...
+
+
+def native_lane(lane: Lane) -> NativeLane | None:
+    """The lane as the compiled systems under test see it, None where they cannot start it."""
+    return lane.native() if isinstance(lane, GraphLane) else None
 
 
 Place = Callable[[NDArray[np.float32]], None]
@@ -94,13 +109,16 @@ class DeviceSession:
         classes: int,
         place: Place,
         release: Release,
+        takes_int8: bool = False,
     ) -> None:
+        self.takes_int8 = takes_int8
         self.batch_size = batch_size
         self.input_shape = input_shape
         self.classes = classes
         self.streams = len(lanes)
         self.depth = sum(len(of_stream) for of_stream in lanes)
         self._own = own
+        self._lanes = [lane for of_stream in lanes for lane in of_stream]
         self._place, self._release = place, release
         self._placed = 0
         self._free: queue.SimpleQueue[tuple[_Stream, Lane]] = queue.SimpleQueue()
@@ -149,7 +167,7 @@ class DeviceSession:
     def place(self, samples: NDArray[np.float32]) -> None:
         """Make `samples`, `N x C x H x W`, the rows that `submit_rows` names."""
         self._check_open()
-        if samples.dtype != np.float32 or samples.shape[1:] != self.input_shape:
+        if not self._takes(samples) or samples.shape[1:] != self.input_shape:
             raise ValueError(
                 f"samples must be float32, N x {_by(self.input_shape)}, got {samples.dtype}, "
                 f"{_by(samples.shape)}"
@@ -158,6 +176,11 @@ class DeviceSession:
         self._placed = 0  # where placing fails, those before are gone too
         self._place(samples)
         self._placed = len(samples)
+
+    def native_lanes(self) -> Sequence[NativeLane] | None:
+        """See `autosinian.native.lanes.NativeSession`; None unless every lane is one CUDA graph."""
+        found = [native_lane(lane) for lane in (*self._lanes, self._own)]
+        return None if None in found else [lane for lane in found if lane is not None]
 
     def wait(self) -> None:
         """Return when every submitted batch has completed, its callback included."""
@@ -183,7 +206,7 @@ class DeviceSession:
     def _check_inputs(self, inputs: NDArray[np.float32]) -> None:
         self._check_open()
         fits = (
-            inputs.dtype == np.float32
+            self._takes(inputs)
             and inputs.ndim == 4
             and 1 <= inputs.shape[0] <= self.batch_size
             and inputs.shape[1:] == self.input_shape
@@ -193,6 +216,9 @@ class DeviceSession:
                 f"inputs must be float32, n x {_by(self.input_shape)} with 1 <= n <= "
                 f"{self.batch_size}, got {inputs.dtype}, {_by(inputs.shape)}"
             )
+
+    def _takes(self, samples: NDArray[Any]) -> bool:
+        return samples.dtype == np.float32 or (self.takes_int8 and samples.dtype == np.int8)
 
     def _check_rows(self, rows: NDArray[np.int64]) -> None:
         self._check_open()

@@ -115,6 +115,16 @@ class ResidentSession(Session, Protocol):
         ...
 
 
+@runtime_checkable
+class Int8Session(Session, Protocol):
+    """A session that may also take samples as int8, in the network's own steps."""
+
+    @property
+    def takes_int8(self) -> bool:
+        """Whether it does; `infer`, `submit` and `place` then know both."""
+        ...
+
+
 class Engine(Protocol):
     """A compiler and runtime for ONNX classifiers: one input `N x C x H x W`, one output logits."""
 
@@ -161,3 +171,18 @@ class Engine(Protocol):
     def open(self, engine_file: Path, config: EngineConfig) -> Session:
         """Load an engine file made by `build` with the same `config` up to `rebuild=False`."""
         ...
+
+
+@runtime_checkable
+class FormatEngine(Engine, Protocol):
+    """An engine that says what form of model its `build` takes; others take ONNX."""
+
+    @property
+    def model_format(self) -> str:
+        """`onnx`, or `int4`: a model folder of integers or its archive."""
+        ...
+
+
+def model_format(engine: Engine) -> str:
+    """The form of model that `engine` builds."""
+    return engine.model_format if isinstance(engine, FormatEngine) else "onnx"

@@ -16,6 +16,7 @@ OWN = {
     "openvino": "autosinian.engine.openvino:OpenVinoEngine",
     "tensorrt": "autosinian.engine.tensorrt:TensorRtEngine",
     "torch": "autosinian.engine.torch_engine:TorchEngine",
+    "int4": "autosinian.int4.engine:Int4Engine",
 }
 
 

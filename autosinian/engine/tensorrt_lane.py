@@ -13,6 +13,7 @@ from autosinian.engine.network_input import NetworkInput
 from autosinian.engine.tensorrt_log import last_words, out_of_memory
 from autosinian.engine.tensorrt_versions import capturable, new_context
 from autosinian.errors import TrialFailure
+from autosinian.native.lanes import NativeLane
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,20 @@ class TensorRtLane:
     def logits(self, count: int) -> NDArray[np.float32]:
         """`count x classes` of the finished batch, in the lane's own memory."""
         return self._logits[:count]
+
+    def native(self) -> NativeLane | None:
+        """The graphs with their buffers; None where a copy stream or no graph is used."""
+        if self._copy_stream is not None or set(self._graphs) != set(self._sizes):
+            return None
+        return NativeLane(
+            rows=self._address_view,
+            logits=self._logits,
+            row_scale=self._network.sample_bytes,
+            row_base=self._placed.address,
+            graphs={size: graph.handle for size, graph in self._graphs.items()},
+            stream=self._stream.handle,
+            event=self._done.handle,
+        )
 
     def close(self) -> None:
         """Free the lane; nothing of it may be running."""

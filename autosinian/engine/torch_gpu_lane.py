@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autosinian.engine.torch_lane import Batches, as_tensor
+from autosinian.engine.torch_lane import Batches
+from autosinian.native.lanes import NativeLane
 
 # The first run of a shape chooses kernels and allocates workspaces, which no capture may do.
 _WARMUP_RUNS = 2
@@ -44,6 +45,7 @@ class GpuLane:
         # It spins: what wakes a sleeping thread takes longer than a small batch.
         self._done = torch.cuda.Event()  # type: ignore[no-untyped-call]
         self._runs: dict[tuple[int, bool], Run] = {}
+        self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         torch.cuda.synchronize(device)
         if not resident:
             self.prepare(resident=False)
@@ -74,7 +76,7 @@ class GpuLane:
         if (self._batches.batch_size, False) not in self._runs:
             # Where samples are resident, few ever come this way.
             self.prepare(resident=False)
-        self._batches.layout.images(self._staging[: len(inputs)]).copy_(as_tensor(inputs))
+        self._batches.layout.fill(self._staging[: len(inputs)], inputs)
 
     def select(self, rows: NDArray[np.int64]) -> None:
         """Gather placed samples in pinned memory, or only their numbers where they are resident."""
@@ -117,9 +119,24 @@ class GpuLane:
         logits: NDArray[np.float32] = self._logits[:count].numpy()
         return logits
 
+    def native(self) -> NativeLane | None:
+        """The graphs of resident samples; None without them, or where torch does not tell them."""
+        if not self._graphs or not hasattr(torch.cuda.CUDAGraph, "raw_cuda_graph_exec"):
+            return None
+        self._done.record(self._stream)  # an event has no handle before
+        self._done.synchronize()
+        return NativeLane(
+            rows=self._rows.numpy().view(np.uint64),
+            logits=self._logits.numpy(),
+            graphs={size: int(graph.raw_cuda_graph_exec()) for size, graph in self._graphs.items()},
+            stream=int(self._stream.cuda_stream),
+            event=int(self._done.cuda_event),
+        )
+
     def release(self) -> None:
         """Free graphs and buffers; nothing may be in flight."""
         self._runs.clear()
+        self._graphs.clear()
         del self._input, self._device_rows, self._staging, self._rows
 
     def _compute(self, size: int, resident: bool) -> None:
@@ -144,4 +161,6 @@ class GpuLane:
             self._compute(size, resident)
         finally:
             graph.capture_end()
+        if resident:
+            self._graphs[size] = graph
         return graph.replay

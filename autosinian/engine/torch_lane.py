@@ -7,21 +7,28 @@ network reads them: gathering a batch is then one copy of whole rows, on the hos
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from autosinian.engine.network_input import NetworkInput
 
 Network = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How samples lie in memory: `input_shape` is `C x H x W`."""
+    """How samples lie in memory: `input_shape` is `C x H x W`.
+
+    `step`, for int8 alone, is what float samples are divided by before they are rounded.
+    """
 
     input_shape: tuple[int, int, int]
     dtype: torch.dtype
     channels_last: bool
+    step: float | None = None
 
     @property
     def row(self) -> int:
@@ -35,6 +42,12 @@ class Layout:
         if self.channels_last:
             return rows.view(-1, height, width, channels).permute(0, 3, 1, 2)
         return rows.view(-1, channels, height, width)
+
+    def fill(self, rows: torch.Tensor, samples: NDArray[Any]) -> None:
+        """Write `samples`, `n x C x H x W`, to `rows`, `n x row`; int8 ones are taken as steps."""
+        if self.step is not None and samples.dtype == np.float32:
+            samples = NetworkInput("int8", self.input_shape, self.step).converted(samples)
+        self.images(rows).copy_(as_tensor(samples))
 
 
 @dataclass
@@ -66,7 +79,7 @@ class Batches:
         return next(size for size in self.networks if size >= count)
 
 
-def as_tensor(array: NDArray[np.float32]) -> torch.Tensor:
+def as_tensor(array: NDArray[Any]) -> torch.Tensor:
     """`array` itself as a tensor where torch can read its memory, else a copy."""
     if array.flags.writeable and array.flags.c_contiguous:
         return torch.from_numpy(array)
@@ -85,7 +98,7 @@ class CpuLane:
         self._input = torch.zeros(size, layout.row, dtype=layout.dtype)
         self._rows = torch.zeros(size, dtype=torch.int64)
         self._logits = torch.zeros(size, batches.classes)
-        self._staged: NDArray[np.float32] | None = None
+        self._staged: NDArray[Any] | None = None
         self._count, self._placed = 0, False
 
     def stage(self, inputs: NDArray[np.float32]) -> None:
@@ -126,10 +139,10 @@ class CpuLane:
             torch.index_select(self._batches.placed.rows, 0, self._rows[:count], out=given)
         else:
             assert self._staged is not None
-            staged, self._staged = as_tensor(self._staged), None
+            staged, self._staged = self._staged, None
             if count == size and layout.dtype == torch.float32 and not layout.channels_last:
-                return staged
-            layout.images(given).copy_(staged)
+                return as_tensor(staged)
+            layout.fill(given, staged)
         return layout.images(self._input[:size])
 
 

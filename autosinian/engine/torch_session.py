@@ -22,7 +22,7 @@ from autosinian.errors import InputError, TrialFailure
 # A batch that waits beside each running one: its samples are copied meanwhile.
 _LANES_A_STREAM = 2
 
-_GATHERING_THREADS = 4
+GATHERING_THREADS = 4
 
 # Samples that are converted at once, so that little memory is needed beside them.
 _CHUNK = 256
@@ -40,7 +40,7 @@ def prove(
     layout = _layout(network, precision, options)
     device = _device(options)
     _settle(options, streams=1)
-    with _told(f"{told} cannot run at batch {batch_size}", "build", batch_size):
+    with told_failure(f"{told} cannot run at batch {batch_size}", "build", batch_size):
         run = _networks(network, layout, device, (batch_size,), options)[batch_size]
         rows = torch.zeros(batch_size, layout.row, dtype=layout.dtype, device=device)
         with torch.inference_mode():
@@ -64,25 +64,48 @@ def open_session(
     streams = int(options["streams"])
     threads = _settle(options, streams)
     sizes = batch_sizes(batch_size, options["partial_batch"])
-    lanes: list[Sequence[CpuLane | GpuLane]]
-    own: CpuLane | GpuLane
-    with _told(f"{told} cannot be opened with {streams} streams", "performance", batch_size):
+    with told_failure(f"{told} cannot be opened with {streams} streams", "performance", batch_size):
         networks = _networks(network, layout, device, sizes, options)
         batches = Batches(networks, layout, network.classes)
+    return serve(lambda: batches, device, batch_size, threads, options)
+
+
+def serve(
+    of_a_stream: Callable[[], Batches],
+    device: torch.device,
+    batch_size: int,
+    threads: int,
+    options: Mapping[str, Any],
+) -> DeviceSession:
+    """A session over networks that are ready on `device`, whatever they are made of.
+
+    `of_a_stream` gives the batches of one stream more, all over the same placed samples; where
+    networks keep nothing between calls they may be the same for all. `threads` of the processor
+    compute one stream's batches. `options` has `streams`, and for a GPU `copy_streams`, `graphs`
+    and `samples`, as `TorchEngine` declares them. Samples may come as int8 where the layout has a
+    `step`. Raises `TrialFailure` where memory does not suffice.
+    """
+    streams = int(options["streams"])
+    what = f"{streams} streams at batch {batch_size} cannot be opened"
+    lanes: list[Sequence[CpuLane | GpuLane]]
+    own: CpuLane | GpuLane
+    with told_failure(what, "performance", batch_size):
+        batches = of_a_stream()
         if device.type == "cpu":
             lanes = [
                 [CpuLane(batches, threads) for _ in range(_LANES_A_STREAM)] for _ in range(streams)
             ]
             own = CpuLane(batches, threads)
         else:
-            lanes, own = _gpu_lanes(batches, device, streams, options)
+            lanes, own = _gpu_lanes(batches, of_a_stream, device, streams, options)
     every = [lane for of_stream in lanes for lane in of_stream] + [own]
     return DeviceSession(
         lanes,
         own,
         batch_size=batch_size,
-        input_shape=network.input_shape,
-        classes=network.classes,
+        input_shape=batches.layout.input_shape,
+        classes=batches.classes,
+        takes_int8=batches.layout.step is not None,
         place=_placer(batches, every, device, resident=options.get("samples") == "device"),
         release=_releaser(batches, every, device),
     )
@@ -125,7 +148,7 @@ def _settle(options: Mapping[str, Any], streams: int) -> int:
     if "threads" not in options:
         # On a GPU the processor only gathers samples: threads for all of 32 cores, beside a
         # search that has as many, cost half of the samples/s.
-        use_threads(min(usable_cores(), _GATHERING_THREADS))
+        use_threads(min(usable_cores(), GATHERING_THREADS))
         return 1
     threads = max(1, int(options["threads"]) // streams)
     use_threads(threads)
@@ -159,14 +182,18 @@ def _networks(
 
 
 def _gpu_lanes(
-    batches: Batches, device: torch.device, streams: int, options: Mapping[str, Any]
+    own_batches: Batches,
+    of_a_stream: Callable[[], Batches],
+    device: torch.device,
+    streams: int,
+    options: Mapping[str, Any],
 ) -> tuple[list[Sequence[CpuLane | GpuLane]], GpuLane]:
     gc.collect()  # what it destroys later would end up in a capture
     resident = options["samples"] == "device"
     copies = [_stream(device) for _ in range(int(options["copy_streams"]))]
     made = 0
 
-    def lanes_of_a_stream(count: int) -> list[CpuLane | GpuLane]:
+    def lanes_of_a_stream(batches: Batches, count: int) -> list[CpuLane | GpuLane]:
         nonlocal made
         stream = _stream(device)
         pool = torch.cuda.graph_pool_handle() if options["graphs"] else None
@@ -178,9 +205,9 @@ def _gpu_lanes(
         return lanes
 
     lanes: list[Sequence[CpuLane | GpuLane]] = [
-        lanes_of_a_stream(_LANES_A_STREAM) for _ in range(streams)
+        lanes_of_a_stream(of_a_stream(), _LANES_A_STREAM) for _ in range(streams)
     ]
-    (own,) = lanes_of_a_stream(1)
+    (own,) = lanes_of_a_stream(own_batches, 1)
     assert isinstance(own, GpuLane)
     return lanes, own
 
@@ -198,7 +225,7 @@ def _placer(
     @torch.inference_mode()
     def place(samples: NDArray[np.float32]) -> None:
         count = len(samples)
-        with _told(f"{count} samples cannot be placed", "performance", batches.batch_size):
+        with told_failure(f"{count} samples cannot be placed", "performance", batches.batch_size):
             fresh = placed.rows is None or len(placed.rows) < count
             if fresh:
                 placed.rows = None
@@ -208,7 +235,7 @@ def _placer(
             for first in range(0, count, _CHUNK):
                 chunk = np.ascontiguousarray(samples[first : first + _CHUNK])
                 rows = converted[: len(chunk)]
-                layout.images(rows).copy_(torch.tensor(chunk))
+                layout.fill(rows, chunk)
                 placed.rows[first : first + len(chunk)].copy_(rows)
             if resident and fresh:
                 torch.cuda.synchronize(device)
@@ -236,7 +263,7 @@ def _releaser(
 
 
 @contextlib.contextmanager
-def _told(what: str, stage: str, batch_size: int) -> Iterator[None]:
+def told_failure(what: str, stage: str, batch_size: int) -> Iterator[None]:
     """Turns torch's errors into a failed stage, told in one line."""
     try:
         yield

@@ -12,14 +12,19 @@ from autosinian.quantize.ranges import write_ranges
 from autosinian.space.candidate import Candidate, Quantization, Subnet
 from autosinian.supernet import Cost
 
+CALIBRATOR_CACHE = "calibrator.cache"
 PREPARED_BY = ("torch", "onnx", "onnxruntime")
 
 
 class Networks(ABC):
     """Makes the ONNX files of candidates below `folder`; `sha256` is that of what they come from.
 
-    There are two: of a supernet's subnets, and of one fixed network.
+    There are three: of a supernet's subnets, of one fixed network, and of one model of integers,
+    which has a form of its own in place of ONNX.
     """
+
+    model_name = "model.onnx"
+    """What the file that engines are built from is called in a bundle."""
 
     def __init__(self, sha256: str, arrays: ArrayCache, folder: Path) -> None:
         self._sha256 = sha256
@@ -85,6 +90,10 @@ class Networks(ABC):
         write_ranges(self.calibrator_cache(candidate), ranges)
         quantize(source, ranges, path)
         return path
+
+    def calibration_files(self, candidate: Candidate) -> dict[str, Path]:
+        """What a bundle keeps of how an int8 candidate was quantized, by its name there."""
+        return {CALIBRATOR_CACHE: self.calibrator_cache(candidate)}
 
     def calibrator_cache(self, candidate: Candidate) -> Path:
         """Where the ranges of an int8 candidate are kept, in TensorRT's form."""

@@ -17,8 +17,11 @@ NET_CONFIG = "net.config"
 INIT = "init"
 NETWORK = "network.onnx"
 MODEL = "model.onnx"
+INT4_MODEL = "model.int4"
 ENGINE = "model.engine"
 CALIBRATOR_CACHE = "calibrator.cache"
+EQUALIZED = "equalized.onnx"
+ENCODINGS = "model.encodings"
 SYSTEM_CONFIG = "config.json"
 USER_CONF = "user.conf"
 LOGS = "logs"
@@ -40,6 +43,12 @@ class Bundle:
     def path(self, name: str) -> Path:
         """A file of the bundle."""
         return self.folder / name
+
+    @property
+    def model(self) -> Path:
+        """What its engine file was built from: an ONNX file, or the archive of integers."""
+        integers = self.path(INT4_MODEL)
+        return integers if integers.exists() else self.path(MODEL)
 
 
 def check_target(folder: Path, *, force: bool) -> None:

@@ -122,13 +122,13 @@ class _Run:
         if not rebuild:
             raise AutosinianError(
                 "the engine file must be verified where it was built, but "
-                f"{'; '.join(changed)}; `--rebuild` builds it again from {files.MODEL}"
+                f"{'; '.join(changed)}; `--rebuild` builds it again from {self._bundle.model.name}"
             )
         self._tell(f"building the engine again: {'; '.join(changed)}")
         path = self._scratch / files.ENGINE
         job = BuildJob(
             engine=self._result["candidate"]["engine"],
-            model=str(self._bundle.path(files.MODEL).resolve()),
+            model=str(self._bundle.model.resolve()),
             precision=self._candidate.quantization.precision,
             engine_file=str(path),
             log_folder=str(self._scratch / "build"),

@@ -24,10 +24,11 @@ def write_bundle(folder: Path, found: Findings, bench: Workbench, outcome: Outco
     contender = found.contender
     candidate, networks = contender.candidate, bench.evaluator.networks
     networks.write_network(candidate.subnet, folder)
-    shutil.copyfile(contender.model, folder / files.MODEL)
+    shutil.copyfile(contender.model, folder / networks.model_name)
     shutil.copyfile(contender.engine_file, folder / files.ENGINE)
     if candidate.quantization.precision == "int8":
-        shutil.copyfile(networks.calibrator_cache(candidate), folder / files.CALIBRATOR_CACHE)
+        for name, path in networks.calibration_files(candidate).items():
+            shutil.copyfile(path, folder / name)
     _copy_logs(found.logs, folder / files.LOGS)
     result = result_of(found, bench, outcome)
     write_json(

@@ -11,13 +11,15 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any, Protocol
 
-import mlperf_loadgen
 import numpy as np
 from numpy.typing import NDArray
 
 from autosinian.detection.decoded import Decoder
 from autosinian.errors import InputError
 from autosinian.measure.logs import accuracy_of
+from autosinian.native.library import load
+
+mlperf_loadgen = load()
 
 _LABEL_BYTES = 8
 _DETECTION_COLUMNS = 7

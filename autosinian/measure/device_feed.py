@@ -55,7 +55,8 @@ class DevicesFeed:
         self.versions = first.versions
         self.device = f"{len(self._devices)} x {first.device}"  # as `Workers.title`
         labels = None if job.labels is None or job.task else Path(job.labels)
-        self.samples = Samples(Path(job.inputs), labels, self.input_shape)
+        # Whether int8 is taken, each device's own process tells.
+        self.samples = Samples(Path(job.inputs), labels, self.input_shape, int8=True)
         for device in self._devices:
             threading.Thread(
                 target=self._listen, args=(device,), name=f"device-{device.index}", daemon=True

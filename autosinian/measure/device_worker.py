@@ -20,7 +20,7 @@ from autosinian.engine.protocol import OnDone
 from autosinian.engine.registry import get_engine
 from autosinian.errors import InputError, TrialFailure
 from autosinian.measure import device_link as link_
-from autosinian.measure.feed import Feed, open_feed
+from autosinian.measure.feed import Feed, open_feed, takes_int8
 from autosinian.measure.measurement import Job
 from autosinian.measure.samples import Samples
 from autosinian.measure.worker import die_with_parent, engine_config
@@ -54,7 +54,7 @@ def _serve(link: socket.socket, memory_file: int) -> None:
         "versions": dict(engine.versions()),
     }
     link_.send(link, link_.HELLO, body=json.dumps(hello).encode())
-    samples = Samples(Path(job.inputs), None, session.input_shape)
+    samples = Samples(Path(job.inputs), None, session.input_shape, int8=takes_int8(session))
     shared = link_.receive(link)
     if shared is None:
         return

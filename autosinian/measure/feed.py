@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from autosinian.engine.protocol import OnDone, ResidentSession, Session
+from autosinian.engine.protocol import Int8Session, OnDone, ResidentSession, Session
 from autosinian.measure.samples import Samples
 
 
@@ -60,8 +60,8 @@ class HostFeed:
         # One more than can be in flight: the next batch is gathered while all are.
         self._buffers: queue.SimpleQueue[NDArray[np.float32]] = queue.SimpleQueue()
         for _ in range(session.depth + 1):
-            self._buffers.put(np.empty(shape, np.float32))
-        self._own = np.empty(shape, np.float32)
+            self._buffers.put(np.empty(shape, samples.inputs.dtype))
+        self._own = np.empty(shape, samples.inputs.dtype)
 
     def load(self, indices: list[int]) -> None:
         """Bring samples into memory."""
@@ -91,24 +91,26 @@ class HostFeed:
 
 
 class ResidentFeed:
-    """Places loaded samples on the session's device; a batch is then only a list of rows."""
+    """Places loaded samples on the session's device; a batch is then only a list of rows.
+
+    `rows` is where each sample lies on the device, int64; -1 where it is not loaded.
+    """
 
     def __init__(self, session: ResidentSession, samples: Samples) -> None:
         self._session, self._samples = session, samples
         self.batch_size, self.streams = session.batch_size, session.streams
         self.depth = session.depth
-        # Row of each sample on the device; -1 (refused by the session) where it is not there.
-        self._row = np.full(samples.count, -1, np.int64)
+        self.rows = np.full(samples.count, -1, np.int64)
 
     def load(self, indices: list[int]) -> None:
         """Place samples in place of those loaded before, where some are not there already."""
         wanted = np.array(indices, np.int64)
         self._samples.check(wanted)
-        if (self._row[wanted] >= 0).all():
+        if (self.rows[wanted] >= 0).all():
             return
         self._session.place(self._samples.inputs[wanted])
-        self._row[:] = -1
-        self._row[wanted] = np.arange(len(wanted))
+        self.rows[:] = -1
+        self.rows[wanted] = np.arange(len(wanted))
 
     def check(self, indices: NDArray[np.int64]) -> None:
         """Raise `IndexError` for an index that is no sample's."""
@@ -116,15 +118,20 @@ class ResidentFeed:
 
     def infer(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """Logits of `indices`, `n x classes`."""
-        return self._session.infer_rows(self._row[indices])
+        return self._session.infer_rows(self.rows[indices])
 
     def submit(self, indices: NDArray[np.int64], on_done: OnDone) -> None:
         """Start a batch."""
-        self._session.submit_rows(self._row[indices], on_done)
+        self._session.submit_rows(self.rows[indices], on_done)
 
     def wait(self) -> None:
         """Return when every submitted batch has completed."""
         self._session.wait()
+
+
+def takes_int8(session: Session) -> bool:
+    """Whether samples may be given to `session` as int8."""
+    return isinstance(session, Int8Session) and session.takes_int8
 
 
 def open_feed(session: Session, samples: Samples) -> Feed:

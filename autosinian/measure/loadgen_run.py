@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import mlperf_loadgen
 import numpy as np
 
 from autosinian.engine.protocol import Session
@@ -16,9 +15,10 @@ from autosinian.engine.registry import get_engine
 from autosinian.errors import InputError, TrialFailure
 from autosinian.measure.answers import Answers, answers_for
 from autosinian.measure.device_feed import DevicesFeed
-from autosinian.measure.feed import Feed, open_feed
+from autosinian.measure.feed import Feed, open_feed, takes_int8
 from autosinian.measure.logs import find_log, read_verdict
 from autosinian.measure.measurement import MODES, SCENARIOS, Job, Measurement
+from autosinian.measure.native_sut import NativeSut, native_sut
 from autosinian.measure.raw_loop import (
     Ready,
     latencies_s,
@@ -33,8 +33,11 @@ from autosinian.measure.settings import (
     log_settings,
     test_settings,
 )
-from autosinian.measure.sut import Abort, OfflineSut, ServerSut, StreamSut, Sut
+from autosinian.measure.sut import Abort, OfflineSut, PythonSut, ServerSut, StreamSut, Sut
+from autosinian.native.library import load
 from autosinian.space.candidate import EngineConfig
+
+mlperf_loadgen = load()
 
 _WARMUP_S = 0.2
 _WINDOWS = 4
@@ -44,7 +47,7 @@ _ABOVE_ESTIMATE = 1.1
 _SERVED_BY_SEVERAL = ("Offline", "Server")
 _MANY_QUERIES = 500_000
 _LONG_RUN = 1.5
-_SUT_KEYS = ("deque_timeout_us", "in_flight", "warmup_s")
+_SUT_KEYS = ("deque_timeout_us", "in_flight", "native", "warmup_s")
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def _open(job: Job, abort: Abort) -> _Run:
     )
     session = engine.open(Path(job.engine_file), config)
     labels = None if job.labels is None or job.task else Path(job.labels)
-    samples = Samples(Path(job.inputs), labels, session.input_shape)
+    samples = Samples(Path(job.inputs), labels, session.input_shape, int8=takes_int8(session))
 
     def versions() -> dict[str, str]:
         return {**engine.versions(), "device": engine.device()}
@@ -221,6 +224,21 @@ def _sut(run: _Run) -> Sut:
     return StreamSut(run.feed, run.answers, run.abort)
 
 
+def _native_sut(run: _Run) -> NativeSut | None:
+    """The compiled one where it is there, serves this session, and the job does not decline it."""
+    if run.job.task or not run.job.sut.get("native", True):
+        return None  # what it answers are labels
+    return native_sut(
+        mlperf_loadgen,
+        run.session,
+        run.feed,
+        run.abort,
+        scenario=run.job.scenario,
+        deque_timeout_us=float(run.job.sut.get("deque_timeout_us", 0.0)),
+        in_flight=int(run.job.sut.get("in_flight", 0)),
+    )
+
+
 def _loadgen(run: _Run, settings: Any) -> Measurement:
     job = run.job
     folder = Path(job.output_folder)
@@ -228,28 +246,29 @@ def _loadgen(run: _Run, settings: Any) -> Measurement:
     output, audit = log_settings(job), audit_config(job)
     _keep_within_samples(run, settings)
     _warm_up(run, settings)
-    sut = _sut(run)
+    native = _native_sut(run)
+    sut: NativeSut | PythonSut = native or PythonSut(_sut(run))
 
-    def load(indices: list[int]) -> None:
+    def load_samples(indices: list[int]) -> None:
         try:
             run.feed.load(indices)
+            sut.refresh()
         except BaseException as failure:  # noqa: BLE001  (ends the process, told)
             run.abort(failure)
 
-    under_test = mlperf_loadgen.ConstructFastSUT(sut.issue, sut.flush)
     library = mlperf_loadgen.ConstructQSL(
-        run.samples.count, run.samples.performance_count, load, lambda _: run.samples.release()
+        *(run.samples.count, run.samples.performance_count, load_samples),
+        lambda _: run.samples.release(),
     )
     start = time.perf_counter()
-    mlperf_loadgen.StartTestWithLogSettings(under_test, library, settings, output, audit)
+    mlperf_loadgen.StartTestWithLogSettings(sut.handle, library, settings, output, audit)
     took = time.perf_counter() - start
     sut.close()
     mlperf_loadgen.DestroyQSL(library)
-    mlperf_loadgen.DestroyFastSUT(under_test)
-    return _result(run, took)
+    return _result(run, took, "c++" if native else "python")
 
 
-def _result(run: _Run, took: float) -> Measurement:
+def _result(run: _Run, took: float, sut: str) -> Measurement:
     job = run.job
     folder = Path(job.output_folder)
     detail, answers = find_log(folder, "detail"), find_log(folder, "accuracy")
@@ -277,5 +296,5 @@ def _result(run: _Run, took: float) -> Measurement:
         samples=count,
         loadgen_s=took,
         log_folder=job.output_folder,
-        versions=_versions(run),
+        versions={**_versions(run), "sut": sut},
     )

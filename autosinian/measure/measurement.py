@@ -11,7 +11,8 @@ MODES = ("PerformanceOnly", "AccuracyOnly", "SubmissionRun", "RawLoop")
 class Job:
     """One run of one engine file in one worker process.
 
-    `inputs` is an `.npy` of float32, `N x C x H x W`; `labels` an `.npy` of int64, `N` (needed by
+    `inputs` is an `.npy` of float32, `N x C x H x W` (or int8 where the engine's sessions take
+    it); `labels` an `.npy` of int64, `N` (needed by
     modes that score accuracy). `settings` and `log_settings` override LoadGen's fields by their
     own names, after `mlperf_conf` and `user_conf`; without any, LoadGen's built-in mlperf.conf
     asks for 600 s. `benchmark` is the model's name in those files. `sut` sets our own side:

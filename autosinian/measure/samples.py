@@ -14,9 +14,19 @@ _PAGE_FLOATS = 4096 // 4
 
 
 class Samples:
-    """Inputs `N x C x H x W` float32, memory-mapped, and labels `N` int64 where there are any."""
+    """Inputs `N x C x H x W` float32, memory-mapped, and labels `N` int64 where there are any.
 
-    def __init__(self, inputs: Path, labels: Path | None, shape: tuple[int, int, int]) -> None:
+    With `int8` the inputs may be int8 as well, for a session that takes such samples.
+    """
+
+    def __init__(
+        self,
+        inputs: Path,
+        labels: Path | None,
+        shape: tuple[int, int, int],
+        *,
+        int8: bool = False,
+    ) -> None:
         try:
             # Copy-on-write: nothing writes, but engines take only writable memory as it is.
             # As a plain array over the same memory: slicing `np.memmap` runs Python code.
@@ -31,9 +41,11 @@ class Samples:
                 f"samples must be .npy files, got {inputs}, {labels}: {error}"
             ) from error
         array = self.inputs
-        if array.dtype != np.float32 or array.shape[1:] != shape or len(array) == 0:
+        known = array.dtype == np.float32 or (int8 and array.dtype == np.int8)
+        if not known or array.shape[1:] != shape or len(array) == 0:
             raise InputError(
-                f"inputs {inputs} must be float32, N x {' x '.join(map(str, shape))} with N >= 1, "
+                f"inputs {inputs} must be float32{' or int8' * int8}, N x "
+                f"{' x '.join(map(str, shape))} with N >= 1, "
                 f"got {array.dtype}, {' x '.join(map(str, array.shape))}"
             )
         if self.labels is not None and self.labels.shape != (len(array),):

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import mlperf_loadgen
-
 from autosinian.errors import InputError
 from autosinian.measure.measurement import Job
+from autosinian.native.library import load
+
+mlperf_loadgen = load()
 
 # What the job itself says; set by its own fields, never by name.
 _FIXED = {"scenario", "mode", "log_output", "outdir"}

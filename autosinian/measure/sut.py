@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from autosinian.engine.protocol import OnDone
 from autosinian.measure.answers import Answers, Collected
 from autosinian.measure.feed import Feed
+from autosinian.native.library import load
+
+mlperf_loadgen = load()
 
 Abort = Callable[[BaseException], None]
 
@@ -215,3 +218,19 @@ class ServerSut:
                 self._abort(failure)
 
         return on_done
+
+
+class PythonSut:
+    """One of the above as LoadGen's binding takes it: `handle`."""
+
+    def __init__(self, sut: Sut) -> None:
+        self._sut = sut
+        self.handle = int(mlperf_loadgen.ConstructFastSUT(sut.issue, sut.flush))
+
+    def refresh(self) -> None:
+        """Samples were loaded; nothing is kept of them here."""
+
+    def close(self) -> None:
+        """Let what has arrived complete, then stop."""
+        self._sut.close()
+        mlperf_loadgen.DestroyFastSUT(self.handle)

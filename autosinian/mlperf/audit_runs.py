@@ -13,7 +13,6 @@ from autosinian.data.arrays import Arrays
 from autosinian.engine.protocol import Engine
 from autosinian.errors import AutosinianError, InputError, TrialFailure
 from autosinian.evaluate.quiet import alone, working
-from autosinian.export import bundle as files
 from autosinian.export.validation import validation_arrays
 from autosinian.measure.measurement import SCENARIOS, Job, Measurement
 from autosinian.measure.repeat import run_undisturbed
@@ -195,7 +194,7 @@ def open_served(
     engine, workers = choice.open(source.engine.engine, count=source.devices)
     built = engine_file(
         source,
-        source.bundle.path(files.MODEL),
+        source.bundle.model,
         source.precision,
         source.engine,
         engine,

@@ -99,6 +99,8 @@ def build_for(source: Source, request: Request, serving: Serving, tell: Tell) ->
 
 
 def _samples(source: Source, request: Request, serving: Serving, tell: Tell) -> Arrays:
+    if source.samples is not None:
+        return source.samples
     arrays = validation_samples(
         source, arrays_folder(request.build), data=request.data, val_map=serving.val_map
     )

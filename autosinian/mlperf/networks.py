@@ -15,7 +15,9 @@ def network(source: Source, precision: str, ranges: Path | None, folder: Path) -
     INT8 takes the ranges of `ranges`, a calibrator.cache, else of the bundle. Raises `InputError`
     where there are none, or where they are not of this network.
     """
-    own = source.bundle.path(files.MODEL) if source.bundle is not None else None
+    if source.model is not None:
+        return source.model
+    own = source.bundle.model if source.bundle is not None else None
     int8 = precision == "int8"
     if own is not None and ranges is None and int8 == (source.precision == "int8"):
         return own
@@ -23,11 +25,16 @@ def network(source: Source, precision: str, ranges: Path | None, folder: Path) -
         return float_network(source, folder)
     if ranges is None:
         ranges = source.folder / files.CALIBRATOR_CACHE
-        if source.bundle is None or source.precision != "int8":
+        if source.bundle is None or source.precision != "int8" or source.task:
             raise InputError(
                 f"`{source.folder}` in int8 needs ranges, but has none: collect them with "
                 "`autosinian calibrate` and name the file with `--calibrator-cache`"
             )
+    if source.task:
+        raise InputError(
+            f"`{source.folder}` is a detector's, whose INT8 is made of its encodings: leave "
+            "`--calibrator-cache` out"
+        )
     # Heavy: onnx and onnxruntime.
     from autosinian.quantize.qdq import quantize
     from autosinian.quantize.ranges import read_ranges
@@ -44,7 +51,7 @@ def network(source: Source, precision: str, ranges: Path | None, folder: Path) -
 def float_network(source: Source, folder: Path) -> Path:
     """The fp32 ONNX, as the export made it."""
     if source.bundle is not None and source.precision != "int8":
-        return source.bundle.path(files.MODEL)
+        return source.bundle.model
     fixed = source.folder / files.NETWORK
     parts = (
         [fixed]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autosinian.data.arrays import Arrays
 from autosinian.data.preprocessing import Preprocessing, imagenet_short_side
 from autosinian.errors import InputError
 from autosinian.export import bundle as files
@@ -27,9 +28,11 @@ class Source:
     """A network with what is known of serving it.
 
     `precision` is that of the network as it was exported, `engine` and `serving` how it was
-    served. `task` is empty for classification (see `autosinian.measure.Job`). `data` says which samples it was measured on: `name`, `path`, `limit` and, for bundles,
-    the hashes of the arrays. `measured` are the exported figures by scenario. `bundle` is None for
-    the old form, which has no ONNX and no engine of ours.
+    served. `task` is empty for classification (see `autosinian.measure.Job`). `model` and `samples`
+    are there where neither has to be made: what engines are built from, and what is measured on.
+    `data` says which samples it was measured on: `name`, `path`, `limit` and, for bundles, the
+    hashes of the arrays. `measured` are the exported figures by scenario. `bundle` is None for the
+    old form, which has no ONNX and no engine of ours, and for a model that was never exported.
     """
 
     folder: Path
@@ -46,6 +49,8 @@ class Source:
     candidate_key: str = ""
     task: dict[str, int | str] = field(default_factory=dict)
     bundle: Bundle | None = None
+    model: Path | None = None
+    samples: Arrays | None = None
 
     @property
     def resolution(self) -> int:

@@ -88,6 +88,11 @@ class FixedNetwork:
         return self.prepared.classes
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of its classes where it knows them."""
+        return ()
+
+    @property
     def task(self) -> dict[str, int | str]:
         """The task as jobs tell it; empty is classification."""
         return {}

@@ -6,14 +6,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 from autosinian import __version__
-from autosinian.data import open_dataset
-from autosinian.engine.protocol import Engine
+from autosinian.data import Dataset, open_dataset
+from autosinian.engine.protocol import Engine, model_format
 from autosinian.errors import InputError
 from autosinian.evaluate.arrays import ArrayCache
 from autosinian.evaluate.evaluator import Evaluator
 from autosinian.evaluate.fixed_network import FixedNetworks
+from autosinian.evaluate.int4_network import Int4Networks
 from autosinian.evaluate.networks import Networks
 from autosinian.evaluate.subnets import SubnetNetworks
+from autosinian.int4.model import is_model
+from autosinian.int4.searched import Int4Network, open_int4_network
 from autosinian.measure.serving import serving_tunables
 from autosinian.measure.workers import DEFAULT_CHOICE, WorkerChoice, Workers
 from autosinian.network.fixed import FixedNetwork, open_network
@@ -31,7 +34,7 @@ class Workbench:
     """The rooms of one study, opened and checked against each other."""
 
     document: Document
-    network: Supernet | FixedNetwork
+    network: Supernet | FixedNetwork | Int4Network
     engine: Engine
     workers: Workers
     space: Space
@@ -66,20 +69,14 @@ def open_workbench(
     data_path = Path(document.data.path) if document.data.path else None
     dataset = open_dataset(document.data.name, data_path)
     network = _open_network(document)
-    task = "classification"
-    if isinstance(network, FixedNetwork):
-        task = str(network.task.get("name", task))
-    if task != dataset.task:
-        raise InputError(
-            f"network and data set must be of one task, but `{network.name}` is for {task} and "
-            f"`{document.data.name}` for {dataset.task}"
-        )
-    if network.classes != dataset.classes:
-        raise InputError(
-            f"network and data set must have the same classes, but `{network.name}` has "
-            f"{network.classes} and `{document.data.name}` has {dataset.classes}"
-        )
+    _check_task(document, network, dataset)
     engine, workers = choice.open(document.engine)
+    wanted = "int4" if isinstance(network, Int4Network) else "onnx"
+    if model_format(engine) != wanted:
+        raise InputError(
+            f"engine `{engine.name}` builds {model_format(engine)} models, but `{network.name}` "
+            f"is {wanted}: `engine: int4` is for model folders of integers, and they for it alone"
+        )
     space = Space(
         document,
         network,
@@ -103,14 +100,56 @@ def open_workbench(
     return Workbench(document, network, engine, workers, space, store, evaluator, folder)
 
 
-def _open_network(document: Document) -> Supernet | FixedNetwork:
+def _check_task(
+    document: Document, network: Supernet | FixedNetwork | Int4Network, dataset: Dataset
+) -> None:
+    """Raise `InputError` unless network, data set and what is searched are of one task."""
+    task = "classification"
+    if isinstance(network, FixedNetwork):
+        task = str(network.task.get("name", task))
+    if task != dataset.task:
+        raise InputError(
+            f"network and data set must be of one task, but `{network.name}` is for {task} and "
+            f"`{document.data.name}` for {dataset.task}"
+        )
+    for option in document.quantization.detector_options if task != "detection" else ():
+        raise InputError(
+            f"{document.where('quantization', option)}`quantization.{option}` is for detectors, "
+            f"but `{network.name}` is for {task}; remove it"
+        )
+    if network.classes != dataset.classes:
+        raise InputError(
+            f"network and data set must have the same classes, but `{network.name}` has "
+            f"{network.classes} and `{document.data.name}` has {dataset.classes}"
+        )
+    names = network.class_names if isinstance(network, FixedNetwork) else ()
+    if names and names != dataset.class_names:
+        raise InputError(
+            f"network and data set must name the same classes, but `{network.name}` has "
+            f"{', '.join(names)} and `{document.data.name}` has {', '.join(dataset.class_names)}"
+        )
+
+
+def _open_network(document: Document) -> Supernet | FixedNetwork | Int4Network:
     if document.network is not None:
+        if is_model(Path(document.network.source)):
+            return open_int4_network(document.network)
         return open_network(document.network)
     assert document.supernet is not None  # the document has one of the two
     return open_supernet(document.supernet)
 
 
-def _networks(network: Supernet | FixedNetwork, arrays: ArrayCache, folder: Path) -> Networks:
+def _networks(
+    network: Supernet | FixedNetwork | Int4Network, arrays: ArrayCache, folder: Path
+) -> Networks:
+    if isinstance(network, Int4Network):
+        return Int4Networks(network, arrays, folder)
+    if isinstance(network, FixedNetwork) and network.task:
+        from autosinian.evaluate.detectors import DetectorNetworks
+        from autosinian.network.detector import DetectorNetwork
+
+        assert isinstance(network, DetectorNetwork)
+        return DetectorNetworks(network, arrays, folder)
     if isinstance(network, FixedNetwork):
         return FixedNetworks(network, arrays, folder)
     return SubnetNetworks(network, arrays, folder)

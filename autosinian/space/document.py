@@ -54,8 +54,9 @@ class DataSpec(_Strict):
 class NetworkSpec(_Strict):
     """One network in place of a supernet, and how it wants its images.
 
-    `source` is an ONNX file, or `package.module:name` or `file.py:name` where `name` is a torch
-    module or makes one without arguments. `resolution` may be left out where the ONNX tells it.
+    `source` is an ONNX file, a model folder of integers (for engine `int4`), or
+    `package.module:name` or `file.py:name` where `name` is a torch module or makes one without
+    arguments. `resolution` may be left out where the ONNX tells it.
     `mean` and `std` are of pixels in 0 to `pixel_range`, per channel, ImageNet's own by default.
     `resize` is the short side in pixels before a centre crop, `ceil(resolution / 0.875)` where it
     is left out; `direct` resizes the whole image to `resolution x resolution`.
@@ -105,12 +106,27 @@ class ArchitectureSpec(_Strict):
 
 
 class QuantizationSpec(_Strict):
-    """Numeric precisions, and for int8 how activation ranges are found."""
+    """Numeric precisions, and for int8 how activation ranges are found.
 
-    precision: list[Literal["fp32", "bf16", "fp16", "int8"]] = Field(default=["fp32"], min_length=1)
+    `int4` is the one precision of a `network` that is a model folder of integers. `equalize`,
+    `asymmetric` and `float_layers` are for detectors (see `Quantization.options`).
+    """
+
+    precision: list[Literal["fp32", "bf16", "fp16", "int8", "int4"]] = Field(
+        default=["fp32"], min_length=1
+    )
     calibration: list[Literal["minmax", "entropy", "percentile"]] = Field(
         default=["minmax"], min_length=1
     )
+    equalize: list[bool] | None = Field(default=None, min_length=1)
+    asymmetric: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
+    float_layers: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
+
+    @property
+    def detector_options(self) -> dict[str, list[Any]]:
+        """The choices of what detectors alone have, by name; see `Quantization.options`."""
+        given = {name: getattr(self, name) for name in ("asymmetric", "equalize", "float_layers")}
+        return {name: choices for name, choices in given.items() if choices is not None}
 
 
 class ServingSpec(BaseModel):
@@ -125,7 +141,7 @@ class BaselineSpec(BaseModel):
     """How the baseline is served; the engine's tunables by their own names, defaults else."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16", "int4"] = "fp32"
     batch_size: int = Field(default=1, ge=1)
     __pydantic_extra__: dict[str, int | float | bool | str]
 

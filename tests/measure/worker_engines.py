@@ -4,7 +4,9 @@ import importlib
 import json
 import os
 import sys
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from numpy.typing import NDArray
 from autosinian.engine.gpu import require_gpu
 from autosinian.engine.openvino import OpenVinoEngine
 from autosinian.engine.openvino_session import OpenVinoSession
-from autosinian.engine.protocol import OnDone
+from autosinian.engine.protocol import OnDone, Session
+from autosinian.native.lanes import NativeLane
 from autosinian.space.candidate import EngineConfig
 
 
@@ -198,3 +201,93 @@ class WideIdleEngine(IdleEngine):
 
     def open(self, engine_file: Path, config: EngineConfig) -> Any:
         return _WideIdleSession()
+
+
+class NativeEngine(_Wrapped):
+    """Its lanes can be started by the compiled systems under test, as a GPU's can."""
+
+    def misbehave(self, engine_file: Path) -> None:
+        """Nothing."""
+
+    def open(self, engine_file: Path, config: EngineConfig) -> Any:
+        return _NativeSession(super().open(engine_file, config), streams=2)
+
+
+class FailingNativeEngine(NativeEngine):
+    """A lane breaks down in the middle of a run."""
+
+    def open(self, engine_file: Path, config: EngineConfig) -> Any:
+        session = super().open(engine_file, config)
+        finishes = iter(range(20))
+
+        def finish() -> None:
+            if next(finishes, None) is None:
+                raise RuntimeError("the lane broke down")
+
+        session.lanes = [replace(lane, finish=finish) for lane in session.lanes]
+        return session
+
+
+class _NativeSession:
+    """Placed samples, and lanes that run them when they are asked to finish."""
+
+    def __init__(self, session: Session, streams: int) -> None:
+        self._session = session
+        self.batch_size, self.input_shape = session.batch_size, session.input_shape
+        self.classes, self.streams, self.depth = session.classes, streams, 2 * streams
+        self._samples = np.empty((0, *self.input_shape), np.float32)
+        self._one_at_a_time = threading.Lock()
+        self.lanes = [self._lane() for _ in range(self.depth + 1)]
+
+    def native_lanes(self) -> list[NativeLane]:
+        return self.lanes
+
+    def place(self, samples: NDArray[np.float32]) -> None:
+        self._samples = np.array(samples)
+
+    def infer_rows(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        with self._one_at_a_time:
+            return self._session.infer(self._samples[rows])
+
+    def submit_rows(self, rows: NDArray[np.int64], on_done: OnDone) -> None:
+        on_done(self.infer_rows(rows), None)
+
+    def infer(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._session.infer(inputs)
+
+    def submit(self, inputs: NDArray[np.float32], on_done: OnDone) -> None:
+        on_done(self.infer(inputs), None)
+
+    def wait(self) -> None:
+        """Nothing is in flight."""
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _lane(self) -> NativeLane:
+        rows = np.zeros(self.batch_size, np.uint64)
+        logits = np.zeros((self.batch_size, self.classes), np.float32)
+        started: list[int] = []
+
+        def start(size: int, count: int) -> None:
+            assert size == self.batch_size
+            assert 1 <= count <= size
+            assert (rows[count:] == 2 * 5 + 3).all()
+            started.append(count)
+
+        def finish() -> None:
+            count = started.pop()
+            assert not started
+            logits[:] = np.nan
+            logits[:count] = self.infer_rows((rows[:count].astype(np.int64) - 3) // 2)
+
+        return NativeLane(
+            rows=rows,
+            logits=logits,
+            row_scale=2,
+            row_base=3,
+            row_fill=2 * 5 + 3,
+            sizes=(self.batch_size,),
+            start=start,
+            finish=finish,
+        )

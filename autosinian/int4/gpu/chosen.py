@@ -1,0 +1,29 @@
+"""The configurations that an autoconfig file names, for each launch of a network."""
+
+from autosinian.errors import InputError
+from autosinian.int4.autoconfig import Autoconfig
+from autosinian.int4.configurations import Configuration, configuration, require_valid
+from autosinian.int4.gpu.plan import Plan
+
+
+def chosen(
+    plan: Plan, autoconfig: Autoconfig | None, shared_limit: int
+) -> dict[str, Configuration]:
+    """Configurations by launch; none without an autoconfig, so that each has its default.
+
+    Raises `InputError` for an id that is unknown or does not fit its layer's shape, and where the
+    lines of one launch (a downsample is fused with the `conv3` of its block) differ.
+    """
+    if autoconfig is None:
+        return {}
+    found: dict[str, Configuration] = {}
+    for layer in plan.layers:
+        ids = [autoconfig.ids[name] for name in layer.line_names]
+        if len(set(ids)) > 1:
+            raise InputError(
+                f"autoconfig: {' and '.join(layer.line_names)} are one launch and must have one "
+                f"id, got {' and '.join(map(str, ids))}"
+            )
+        require_valid(ids[0], layer.shape, shared_limit, layer.name)
+        found[layer.name] = configuration(ids[0])
+    return found

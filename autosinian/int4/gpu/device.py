@@ -1,0 +1,78 @@
+"""The GPU that kernels are chosen for, or the CPU that interprets them."""
+
+from dataclasses import dataclass
+
+import torch
+import triton
+
+from autosinian.errors import InputError
+from autosinian.int4.gpu.interpreted import INTERPRETED
+
+_INTERPRETED_SHARED_BYTES = 232448
+_OLDEST = (7, 5)
+
+
+@dataclass(frozen=True)
+class Device:
+    """`torch_device` with what decides kernels: capability, multiprocessors, shared memory."""
+
+    torch_device: torch.device
+    name: str
+    capability: tuple[int, int]
+    multiprocessors: int
+    shared_bytes: int
+    driver: str
+
+    @property
+    def interpreted(self) -> bool:
+        """Whether kernels run on the CPU, slowly, for tests."""
+        return self.torch_device.type == "cpu"
+
+    def versions(self) -> dict[str, str]:
+        """What compiled kernels depend on, for caches and result files."""
+        return {
+            "device": self.name,
+            "driver": self.driver,
+            "torch": torch.__version__,
+            "triton": triton.__version__,
+        }
+
+
+def open_device(index: int = 0) -> Device:
+    """The GPU of that index; the CPU under `TRITON_INTERPRET=1`.
+
+    Raises `InputError` where there is none, or one older than Turing.
+    """
+    if INTERPRETED:
+        return Device(
+            torch.device("cpu"), "interpreted", (9, 0), 1, _INTERPRETED_SHARED_BYTES, "none"
+        )
+    if not torch.cuda.is_available() or index >= torch.cuda.device_count():
+        raise InputError(
+            f"INT4 kernels need an NVIDIA GPU, but device {index} is not there; use the CPU "
+            f"reference (`--device cpu`)"
+        )
+    found = torch.cuda.get_device_properties(index)
+    if (found.major, found.minor) < _OLDEST:
+        raise InputError(
+            f"INT4 kernels need compute capability 7.5 or later, but {found.name} has "
+            f"{found.major}.{found.minor}"
+        )
+    return Device(
+        torch.device("cuda", index),
+        found.name,
+        (found.major, found.minor),
+        found.multi_processor_count,
+        found.shared_memory_per_block_optin,
+        _driver(),
+    )
+
+
+def _driver() -> str:
+    import pynvml
+
+    pynvml.nvmlInit()
+    try:
+        return str(pynvml.nvmlSystemGetDriverVersion())
+    finally:
+        pynvml.nvmlShutdown()

@@ -1,0 +1,84 @@
+"""A layer's weights and requantization on the device, prepared once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from autosinian.int4.gpu.image import Arrangement, first_weights
+from autosinian.int4.gpu.packing import arrange_weights, pack_weights, pad_channels
+from autosinian.int4.gpu.plan import IMAGE, Layer
+from autosinian.int4.network import Conv, Downsample, Quantize
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedConv:
+    """Weights `K x taps x planes x bytes` (int8), the same packed (None for 8-bit), bias `K`."""
+
+    weight: torch.Tensor
+    packed_weight: torch.Tensor | None
+    bias: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedLayer:
+    """What a launch of `layer` needs besides activations.
+
+    `scale` is the float32 next above `factor / 2^shift` (see `gpu/convolution`), 0 where it is 0.
+    """
+
+    layer: Layer
+    conv: PreparedConv
+    factor: torch.Tensor
+    scale: torch.Tensor
+    branch: PreparedConv | None
+    branch_factor: torch.Tensor | None
+    branch_factor2: torch.Tensor | None
+
+
+def prepare(layer: Layer, arranged: Arrangement, device: torch.device) -> PreparedLayer:
+    """Lay out and upload a layer's weights."""
+    if layer.reads == IMAGE and layer.shape.pixel_bytes != layer.shape.slice_bytes:
+        weight = first_weights(layer.conv, arranged)
+    else:
+        weight = arrange_weights(layer.conv.weight, layer.shape.bits)
+    residual = layer.residual
+    branch = factor = factor2 = None
+    if isinstance(residual, Downsample):
+        bits = 4 if residual.conv.input_type == "u4" else 8
+        branch = _conv(residual.conv, arrange_weights(residual.conv.weight, bits), bits, device)
+        factor = _vector(residual.to_s8.factor, device)
+        factor2 = _vector(residual.to_s32.factor, device)
+    elif residual is not None:
+        factor = _vector(residual.factor, device)
+    return PreparedLayer(
+        layer,
+        _conv(layer.conv, weight, layer.shape.bits, device),
+        _vector(layer.quantize.factor, device),
+        _tensor(scales(layer.quantize), device),
+        branch,
+        factor,
+        factor2,
+    )
+
+
+def scales(quantize: Quantize) -> NDArray[np.float32]:
+    """The float32 next above `factor / 2^shift` for each channel, 0 where the factor is 0."""
+    exact = (pad_channels(quantize.factor) / 2.0**quantize.shift).astype(np.float32)
+    return np.where(exact > 0, np.nextafter(exact, np.float32(np.inf)), exact)
+
+
+def _conv(conv: Conv, weight: NDArray[np.int8], bits: int, device: torch.device) -> PreparedConv:
+    packed = None
+    if bits == 4 and conv.weight_bits == 4:
+        packed = _tensor(pack_weights(weight), device)
+    return PreparedConv(_tensor(weight, device), packed, _vector(conv.bias, device))
+
+
+def _vector(values: NDArray[np.int32], device: torch.device) -> torch.Tensor:
+    return _tensor(pad_channels(values), device)
+
+
+def _tensor(values: NDArray[np.generic], device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values)).to(device)
