@@ -1,6 +1,7 @@
 """`autosinian int4 finetune`: a float ResNet becomes a network of 4-bit integers."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -131,4 +132,14 @@ def run(args: argparse.Namespace) -> int:
         work = Finetune(options, data)
         work.run()
     print(table(work.record.rows))
+    print(_inputs_command(args, data.input_scale), file=sys.stderr)
     return 0
+
+
+def _inputs_command(args: argparse.Namespace, scale: float) -> str:
+    """How to make the arrays that `autosinian int4 predict` reads for the written networks."""
+    place = "" if args.data_path is None else f" --data {args.data_path}"
+    return (
+        f"inputs for `autosinian int4 predict`: autosinian preprocess {args.data}{place} "
+        f"--resolution {args.resolution} --dtype int8 --scale {scale!r} --val-only --out arrays"
+    )

@@ -75,6 +75,22 @@ def test_the_reported_accuracy_is_that_of_the_written_integers(folder: Path) -> 
         assert accuracy == pytest.approx(told)
 
 
+def test_the_command_says_how_to_make_the_networks_inputs(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = ["--ofa-net", str(folder.parent / "net"), "--device", "cpu"]
+    few = ["--epochs", "0.5", "--reference-images", "1", "--out", str(tmp_path / "run")]
+    assert main([*COMMON, *STEPS, *source, *few]) == 0
+    told = capsys.readouterr().err.splitlines()[-1]
+    words = told.partition(": autosinian ")[2].split()
+    assert main([*words[:-1], str(tmp_path / "arrays"), "--limit", "4"]) == 0
+    inputs = np.load(tmp_path / "arrays" / "validation" / "inputs.npy")
+    data = open_images("fashion_mnist", None, 32, torch.device("cpu"), None)
+    expected, _ = data.int8_images(data.validation)
+    known = {image.tobytes() for image in expected}
+    assert len(inputs) == 4 and all(image.tobytes() in known for image in inputs)
+
+
 def test_the_most_harmed_layers_are_those_kept_in_8_bits(folder: Path) -> None:
     harmed = [row["layer"] for row in rows(folder, SENSITIVITY)]
     kept = {c.name for c in read_model(folder / "model_int8_2").convs() if c.weight_bits == 8}
