@@ -78,6 +78,7 @@ FLAVOURS = {
 }
 
 _WAVE = 132
+_MEASURED_TO_STAY = 128
 _MIDDLE_TILE = 16 * 16 * 7
 _WASTE = 4
 
@@ -258,7 +259,7 @@ def _dominated(choice: Configuration, shape: LayerShape, batch: int, shared_limi
     stays = Configuration(
         0, 64, 64, 4, shape.slice_bytes, 2, stationary=True, residual_first=choice.residual_first
     )
-    can_stay = shape.slice_bytes in {step for step, _ in PIPELINES} and (
+    can_stay = shape.slice_bytes <= _MEASURED_TO_STAY and (
         refusal(stays, shape, shared_limit) is None
     )
     return can_stay and not choice.stationary and not choice.chained
