@@ -45,7 +45,8 @@ from autosinian.int4.gpu.device import open_device
 from autosinian.int4.gpu.executor import Executor, PreparedNetwork
 from autosinian.int4.gpu.expected import expected, same
 from autosinian.int4.gpu.launch import compile_task
-from autosinian.int4.gpu.plan import IMAGE, Plan, plan
+from autosinian.int4.gpu.plan import IMAGE, POOLED, Plan, plan
+from autosinian.int4.gpu.stem import FusedStem, StemChoice
 from autosinian.int4.gpu.timing import (
     GpuLayerTimer,
     fill_randomly,
@@ -67,6 +68,16 @@ BYTES_PER_SECOND = 3.0e12
 MULTIPLY_ADDS_PER_SECOND = 1979e12 / 2
 CHECKED_IMAGES = 3
 COMPARED_IMAGES = 20
+STEM_CHOICES = tuple(
+    StemChoice(*numbers)
+    for numbers in (
+        (128, 4, 1, 4, 4),
+        (128, 4, 2, 4, 4),
+        (64, 4, 1, 4, 6),
+        (256, 8, 1, 4, 2),
+        (256, 8, 2, 4, 2),
+    )
+)
 
 
 def main() -> None:
@@ -142,6 +153,7 @@ class Benchmark:
                     name: configuration(number) for name, number in ids.items()
                 }
             elif not self.device.interpreted:
+                self.step("stem and max-pool", self.choose_stem)
                 for batch in self.arguments.tuned_batches:
                     self.batch = batch
                     self.step(f"tuning layers at batch {batch}", self.tune_layers)
@@ -189,6 +201,32 @@ class Benchmark:
             f"logits of {equal} of {count} images equal the CPU reference bit for bit"
         )
 
+    def choose_stem(self) -> None:
+        """The fused first convolution and max-pool in several ways, exact and timed."""
+        executor = Executor(self.prepared, self.batch)
+        fill_randomly(executor, 3)
+        executor.run_layer(self.plan.stem[0])
+        executor.run_max_pool()
+        pooled = executor.source(POOLED, False)
+        wanted = pooled.clone()
+        apart = timed_graph(lambda: executor.run_layer(self.plan.stem[0]))
+        apart += timed_graph(executor.run_max_pool)
+        self.summary.append(f"stem and max-pool apart (default): {apart * 1e6:.1f} us")
+        best = None
+        for choice in STEM_CHOICES:
+            self.prepared.stem_choice = choice
+            one = FusedStem(self.plan, self.prepared.layers["stem1"], self.device, choice)
+            pooled.fill_(0)
+            executor.fused_stem = one
+            executor.run_fused_stem()
+            right = torch.equal(pooled, wanted)
+            spent = timed_graph(executor.run_fused_stem)
+            self.summary.append(f"  {choice}: {spent * 1e6:.1f} us, exact {right}")
+            if right and (best is None or spent < best[0]):
+                best = (spent, choice)
+        if best is not None:
+            self.prepared.stem_choice = best[1]
+
     def tune_layers(self) -> None:
         """Rank configurations for each shape."""
         batch = self.batch
@@ -198,7 +236,7 @@ class Benchmark:
             batch,
             self.device.shared_bytes,
             timer,
-            self.left() * 0.4,
+            self.left() * 0.6,
             lambda number, done, total: (
                 self.log(f"round {number}: {done} of {total}") if done % 50 == 0 else None
             ),
@@ -253,7 +291,7 @@ class Benchmark:
             self.layers,
             self.rankings[batch],
             lambda choices: timed_network(self.prepared, batch, choices),
-            time_limit_s=min(40.0, self.left() * 0.4),
+            time_limit_s=min(20.0, self.left() * 0.4),
         )
         self.write_choices({"joint": self.choices})
         self.summary.append(
@@ -303,15 +341,19 @@ class Benchmark:
             executor.run_image,
             batch * (pixels + arranged.image_bytes()) / BYTES_PER_SECOND,
         )
-        for layer in self.plan.stem:
-            yield (
-                layer.name,
-                lambda layer=layer: executor.run_layer(layer),
-                floor_seconds(layer.shape, batch),
-            )
         pooled = self.plan.pooled[0] * self.plan.pooled[1]
         moved = (first.out_pixels + pooled) * first.out_channels * first.out_bits // 8
-        yield "max_pool", executor.run_max_pool, batch * moved / BYTES_PER_SECOND
+        stem = sum(floor_seconds(layer.shape, batch) for layer in self.plan.stem)
+        if executor.fused_stem is not None:
+            yield "stem_and_pool", executor.run_fused_stem, stem
+        else:
+            for layer in self.plan.stem:
+                yield (
+                    layer.name,
+                    lambda layer=layer: executor.run_layer(layer),
+                    floor_seconds(layer.shape, batch),
+                )
+            yield "max_pool", executor.run_max_pool, batch * moved / BYTES_PER_SECOND
         for layer in executor.launched():
             floor = floor_seconds(layer.shape, batch)
             if executor.choices[layer.name].chained and layer.shape.follower is not None:

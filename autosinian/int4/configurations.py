@@ -60,6 +60,8 @@ PIPELINES = (
     (32, 1),
     (64, 1),
     (128, 1),
+    (256, 2),
+    (256, 3),
 )
 FLAVOURS = {
     0: (),
@@ -76,6 +78,8 @@ FLAVOURS = {
 }
 
 _WAVE = 132
+_MEASURED_TO_STAY = 128
+_MIDDLE_TILE = 16 * 16 * 7
 _WASTE = 4
 
 
@@ -220,6 +224,8 @@ def candidates(shape: LayerShape, batch: int, shared_limit: int) -> tuple[Config
     steps_of_bytes = shape.kernel[0] * shape.kernel[1] * shape.slice_bytes
     kept = []
     for choice in configurations().values():
+        if choice.step_bytes == 256 and not choice.stationary:
+            continue
         if choice.integer_requantize or refusal(choice, shape, shared_limit) is not None:
             continue
         if not choice.stationary and choice.stages > max(2, steps_of_bytes // choice.step_bytes):
@@ -227,6 +233,8 @@ def candidates(shape: LayerShape, batch: int, shared_limit: int) -> tuple[Config
         if choice.pixels > max(16, _WASTE * pixels):
             continue
         programs = _programs(choice, shape, batch)
+        if _dominated(choice, shape, batch, shared_limit):
+            continue
         if choice.pixels < 64 and programs > 8 * _WAVE:
             continue
         if choice.chained and programs < 2 * _WAVE * (shape.out_channels // choice.channels):
@@ -237,6 +245,24 @@ def candidates(shape: LayerShape, batch: int, shared_limit: int) -> tuple[Config
             continue
         kept.append(choice)
     return tuple(kept)
+
+
+def _dominated(choice: Configuration, shape: LayerShape, batch: int, shared_limit: int) -> bool:
+    """What lost clearly wherever it was measured, for batches that fill the GPU many times."""
+    if _programs(configuration(FIRST_ID + _MIDDLE_TILE), shape, batch) < 8 * _WAVE:
+        return False
+    if choice.warps == 2 or choice.pixels < 64 or choice.channels == 256:
+        return True
+    residual = shape.residual
+    if choice.chained and (residual is None or residual.kind != "downsample"):
+        return True
+    stays = Configuration(
+        0, 64, 64, 4, shape.slice_bytes, 2, stationary=True, residual_first=choice.residual_first
+    )
+    can_stay = shape.slice_bytes <= _MEASURED_TO_STAY and (
+        refusal(stays, shape, shared_limit) is None
+    )
+    return can_stay and not choice.stationary and not choice.chained
 
 
 def first_round(choices: Sequence[Configuration], shape: LayerShape) -> tuple[Configuration, ...]:
@@ -280,7 +306,7 @@ def default_configuration(shape: LayerShape, batch: int, shared_limit: int) -> C
     choices = [
         choice
         for choice in first_round(candidates(shape, batch, shared_limit), shape)
-        if _flavour(choice) == _PLAIN
+        if _flavour(choice) in (_PLAIN, _STATIONARY)
     ]
     if not choices:
         raise InputError(f"no kernel configuration fits a layer of shape {shape.text}")
@@ -325,6 +351,6 @@ def _cost(choice: Configuration, shape: LayerShape, batch: int) -> tuple[float, 
     """A rough time: whole waves of tiles, each costing its area and a fixed start."""
     waves = -(-_programs(choice, shape, batch) // (2 * _WAVE))
     pressure = choice.pixels * choice.channels / (32 * choice.warps)
-    return waves * (choice.pixels * choice.channels + 2048) * (1.5 if pressure > 64 else 1.0), (
-        choice.id
-    )
+    return waves * (choice.pixels * choice.channels + 2048) * (1.5 if pressure > 64 else 1.0) * (
+        0.7 if choice.stationary else 1.0
+    ), (choice.id)

@@ -19,7 +19,7 @@ STOP_FACTOR = 3.0
 """A candidate this many times slower than the best so far is not measured to the end."""
 
 _ROUNDS = 3
-_LEADING_TILES = 3
+_LEADING_TILES = 2
 _WORTH = 0.998
 
 

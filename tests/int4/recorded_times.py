@@ -8,7 +8,7 @@ from pathlib import Path
 from autosinian.int4.configurations import Configuration
 from autosinian.int4.layer_shape import LayerShape
 
-RECORD = Path(__file__).parents[2] / "benchmarks" / "results" / "int4_layers_256.csv"
+RECORD = Path(__file__).parents[2] / "benchmarks" / "results" / "int4_layers.csv"
 BATCH = 256
 SHARED_BYTES = 232448
 
@@ -28,6 +28,7 @@ class RecordedTimer:
             self.times = {
                 (row["shape"], int(row["id"])): float(row["microseconds"]) * 1e-6
                 for row in csv.DictReader(stream)
+                if int(row["batch"]) == BATCH
             }
         self.prepared: list[tuple[LayerShape, Configuration]] = []
         self.asked: list[tuple[LayerShape, Configuration]] = []

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from autosinian.int4.configurations import Configuration, candidates, configurations
-from autosinian.int4.layer_shape import LayerShape
+from autosinian.int4.layer_shape import LayerShape, ResidualShape
 from autosinian.int4.tuning import Timed, best_choices, exchange_jointly, rank_layers
 from tests.int4.recorded_times import BATCH, SHAPES, SHARED_BYTES, RecordedTimer
 
@@ -55,7 +55,9 @@ def test_a_limit_still_ranks_one_of_each_tile(timer: RecordedTimer) -> None:
 def test_chained_times_are_compared_less_the_followers_own() -> None:
     follower = SHAPES[1]
     shape = replace(
-        LayerShape(56, 56, 64, 4, 56, 56, 256, 4), follower=replace(follower, out_channels=64)
+        LayerShape(56, 56, 64, 4, 56, 56, 256, 4),
+        residual=ResidualShape("downsample", 56, 56, 64, 4),
+        follower=replace(follower, out_channels=64),
     )
     timer = RecordedTimer()
     own = timer.best(follower)

@@ -16,7 +16,7 @@ from autosinian.int4.gpu.launch import INTEGER_CORES_CAPABILITY, launch
 from autosinian.int4.gpu.plan import IMAGE, POOLED, Layer, Plan
 from autosinian.int4.gpu.pool import average_pool, linear, max_pool
 from autosinian.int4.gpu.prepared import PreparedLayer, prepare
-from autosinian.int4.gpu.stem import FusedStem
+from autosinian.int4.gpu.stem import DEFAULT, FusedStem
 
 _SLACK_BYTES = 1024
 _ELEMENTS = 1024
@@ -30,6 +30,7 @@ class PreparedNetwork:
     def __init__(self, plan: Plan, device: Device) -> None:
         self.plan = plan
         self.device = device
+        self.stem_choice = DEFAULT
         self.layers: dict[str, PreparedLayer] = {
             layer.name: prepare(layer, plan.arranged, device.torch_device)
             for layer in plan.convolutions()
@@ -64,7 +65,9 @@ class Executor:
         self._graph: Any = None
         self.fused_stem: FusedStem | None = None
         if FusedStem.fits(plan):
-            self.fused_stem = FusedStem(plan, prepared.layers[plan.stem[0].name], device)
+            self.fused_stem = FusedStem(
+                plan, prepared.layers[plan.stem[0].name], device, prepared.stem_choice
+            )
         self.input_shape = plan.network.input_shape
         self.classes = plan.network.classes
         self.input = self._tensor((images, *plan.network.input_shape), torch.int8)

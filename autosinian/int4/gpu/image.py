@@ -130,6 +130,37 @@ def first_weights(conv: Conv, arranged: Arrangement) -> NDArray[np.int8]:
 
 
 @triton.jit
+def _word(
+    x_ptr,
+    image,
+    y,
+    x,
+    known,
+    WORD: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    HEIGHT: tl.constexpr,
+    WIDTH: tl.constexpr,
+    FACTOR: tl.constexpr,
+):
+    """Four bytes of arranged pixels."""
+    PARTS: tl.constexpr = 4 // FACTOR
+    packed = (x * 0).to(tl.int32)
+    for part in tl.static_range(PARTS):
+        place = WORD * PARTS + part
+        if place < CHANNELS * FACTOR:
+            row = y + place // CHANNELS
+            inside = known & (row >= 0) & (row < HEIGHT) & (x >= 0) & (x < WIDTH // FACTOR)
+            line = (image * CHANNELS + place % CHANNELS) * HEIGHT + row
+            at = x_ptr + line * (WIDTH // FACTOR) + x
+            value = tl.load(at, mask=inside, other=0).to(tl.int32)
+            if FACTOR == 2:
+                packed |= (value & 0xFFFF) << (16 * part)
+            else:
+                packed |= (value & 0xFF) << (8 * part)
+    return packed
+
+
+@triton.jit
 def arrange_images(
     x_ptr,
     out_ptr,
@@ -155,19 +186,12 @@ def arrange_images(
     image = (pixel // (ROWS * COLUMNS)).to(tl.int64)
     y = (pixel // COLUMNS % ROWS - BEFORE_Y) * FACTOR
     x = pixel % COLUMNS - BEFORE_X
-    PARTS: tl.constexpr = 4 // FACTOR
-    for word in tl.static_range(4):
-        packed = tl.zeros([BLOCK], dtype=tl.int32)
-        for part in tl.static_range(PARTS):
-            place = word * PARTS + part
-            if place < CHANNELS * FACTOR:
-                row = y + place // CHANNELS
-                inside = (row >= 0) & (row < HEIGHT) & (x >= 0) & (x < WIDTH // FACTOR)
-                line = (image * CHANNELS + place % CHANNELS) * HEIGHT + row
-                at = x_ptr + line * (WIDTH // FACTOR) + x
-                value = tl.load(at, mask=inside & (pixel < pixels), other=0).to(tl.int32)
-                if FACTOR == 2:
-                    packed |= (value & 0xFFFF) << (16 * part)
-                else:
-                    packed |= (value & 0xFF) << (8 * part)
-        tl.store(out_ptr + pixel.to(tl.int64) * 4 + word, packed, mask=pixel < pixels)
+    known = pixel < pixels
+    first = _word(x_ptr, image, y, x, known, 0, CHANNELS, HEIGHT, WIDTH, FACTOR)
+    second = _word(x_ptr, image, y, x, known, 1, CHANNELS, HEIGHT, WIDTH, FACTOR)
+    third = _word(x_ptr, image, y, x, known, 2, CHANNELS, HEIGHT, WIDTH, FACTOR)
+    fourth = _word(x_ptr, image, y, x, known, 3, CHANNELS, HEIGHT, WIDTH, FACTOR)
+    # Whole pixels, so that a thread stores 16 bytes.
+    words = tl.reshape(tl.join(tl.join(first, third), tl.join(second, fourth)), [BLOCK, 4])
+    at = out_ptr + pixel[:, None].to(tl.int64) * 4 + tl.arange(0, 4)[None, :]
+    tl.store(at, words, mask=known[:, None])
