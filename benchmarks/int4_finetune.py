@@ -80,7 +80,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--width-per-group", type=int, default=64)
     parser.add_argument("--weights", type=Path, help="the float network, trained before")
     parser.add_argument("--int8-layers", default="4,12", help="numbers of layers in 8 bits")
-    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--batch-size", type=int, default=512)
     parser.add_argument("--float-learning-rate", type=float, default=0.15)
     parser.add_argument("--learning-rate", type=float, default=0.02)
     parser.add_argument("--sensitivity-images", type=int, default=1000)

@@ -57,7 +57,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     network("--ofa-net", type=Path, metavar="DIR", help="an OFA-ResNet subnet: net.config, init")
     network("--float-epochs", type=float, default=60.0, metavar="E")
     network("--float-seconds", type=float, metavar="S", help="train for so long at most")
-    network("--float-batch-size", type=int, default=256, metavar="N")
+    network("--float-batch-size", type=int, default=512, metavar="N")
     network("--float-learning-rate", type=float, default=0.15, metavar="R")
     integers = parser.add_argument_group("fine-tuning of integers").add_argument
     integers("--epochs", type=float, default=15.0, metavar="E")
