@@ -17,7 +17,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, S
 from autosinian.content import canonical_json
 from autosinian.errors import InputError
 from autosinian.space.document import Document
-from autosinian.store.sqlite import connect_arguments, use_write_ahead_log
+from autosinian.store.connection import connect_arguments
+from autosinian.store.sqlite import use_write_ahead_log
 from autosinian.store.store import storage_error
 
 CREATION_WAITS_S = (0.1, 0.3, 1.0)
