@@ -1,9 +1,11 @@
 """What is known of one candidate after its stages: plain data."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from autosinian.errors import TrialFailure
 from autosinian.measure.measurement import Measurement
 from autosinian.space.rules import LATENCY_PERCENTILES
 
@@ -57,6 +59,21 @@ class Evaluation:
         """Inverse of `to_dict`."""
         measurements = tuple(Measurement.from_dict(m) for m in value["measurements"])
         return cls(**{**value, "measurements": measurements})
+
+
+def check_figures(metrics: Mapping[str, float], stage: str) -> None:
+    """Raise `TrialFailure` for a figure that nothing real can have: NaN, infinite, below zero.
+
+    Rates and latencies must be above zero, accuracies at most 1.
+    """
+    for name, value in metrics.items():
+        figure = name.rpartition(".")[2]
+        timed = figure in ("samples_per_second", "latency_ms")
+        most = 1.0 if figure == "accuracy" else math.inf
+        if not math.isfinite(value) or value < 0 or value > most or (timed and value == 0):
+            raise TrialFailure(
+                stage, f"{name} must be a figure that can be, but was measured as {value}"
+            )
 
 
 def scenario_metrics(measurement: Measurement) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The stages of one trial: cost, network, engine, accuracy, performance; cheapest first."""
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,9 +12,9 @@ from autosinian.content import content_key, file_sha256
 from autosinian.data import Role
 from autosinian.engine.processor import usable_cores
 from autosinian.engine.protocol import Engine
-from autosinian.errors import AutosinianError, InputError, TrialFailure
+from autosinian.errors import AutosinianError, InputError, TrialFailure, Unavailable
 from autosinian.evaluate.arrays import ArrayCache
-from autosinian.evaluate.evaluation import Evaluation, scenario_metrics
+from autosinian.evaluate.evaluation import Evaluation, check_figures, scenario_metrics
 from autosinian.evaluate.networks import Networks
 from autosinian.evaluate.quiet import alone, keep_working, working
 from autosinian.measure import BuildJob, Job, Measurement
@@ -93,6 +94,7 @@ class Evaluator:
             metrics["accuracy"], inference_s = self.accuracy(
                 candidate, engine_file, "search", f"{run_name}-accuracy"
             )
+            check_figures(metrics, "accuracy")
         evaluation = Evaluation(
             metrics,
             complete=False,
@@ -119,7 +121,9 @@ class Evaluator:
                     offline=metrics.get("Offline.samples_per_second"),
                 )
             measurements.append(measured)
-            metrics |= scenario_metrics(measured)
+            found = scenario_metrics(measured)
+            check_figures(found, "performance")
+            metrics |= found
             measured_s += measured.loadgen_s
         return replace(
             evaluation,
@@ -318,7 +322,8 @@ class _Stages:
                 reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:300]}"
                 raise TrialFailure(name.split()[0], reason) from error
             except OSError as error:
-                raise InputError(
+                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+                raise (Unavailable if full else InputError)(
                     f"stage `{name}` must be able to write its files, but: {error}; "
                     "free space and run the same command again"
                 ) from error

@@ -54,6 +54,15 @@ def read_earlier(name: str, url: str | None = None) -> tuple[Earlier, ...]:
     return _finished(load_study(name, url))
 
 
+def find_earlier(name: str, url: str) -> tuple[Earlier, ...]:
+    """Those of a study that is in the storage `url`, or else in its own file.
+
+    Raises `InputError` where it is in neither.
+    """
+    there = name in optuna.get_all_study_names(open_storage(url))
+    return read_earlier(name, url if there else storage_url(name, None))
+
+
 def read_all_earlier(
     url: str, network: str, *, but: str, seed_from: str | None = None
 ) -> tuple[Earlier, ...]:
@@ -64,7 +73,7 @@ def read_all_earlier(
     """
     found: list[Earlier] = []
     storage = open_storage(url)
-    names = [summary.study_name for summary in optuna.get_all_study_summaries(storage)]
+    names = optuna.get_all_study_names(storage)
     if seed_from is not None:
         found += read_earlier(
             seed_from, url if seed_from in names else storage_url(seed_from, None)

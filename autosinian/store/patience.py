@@ -1,4 +1,4 @@
-"""Waiting for a database that is away for a while: restarted, unreachable, on a full disk."""
+"""Waiting for what is away for a while: a database that is restarted, a disk that is full."""
 
 import threading
 import time
@@ -32,14 +32,15 @@ def passing_reason(error: BaseException) -> str:
         return ""
     words = (str(cause.orig).strip().splitlines() or [type(cause.orig).__name__])[0]
     if type(cause.orig).__module__.startswith("sqlite3"):
-        return words if any(text in words.lower() for text in _PASSING_SQLITE) else ""
+        passing = any(text in words.lower() for text in _PASSING_SQLITE)
+        return f"the database gave `{words}`" if passing else ""
     state = getattr(cause.orig, "sqlstate", None) or ""
     lasting = state.startswith(_LASTING_POSTGRESQL)
     away = cause.connection_invalidated or type(cause).__name__ in (
         "OperationalError",
         "InterfaceError",
     )
-    return words if away and not lasting else ""
+    return f"the database gave `{words}`" if away and not lasting else ""
 
 
 class Patience:
@@ -75,9 +76,9 @@ class Patience:
                     raise
                 if waited + wait_s > self.limit_s:
                     raise InputError(
-                        f"the database must come back within the patience of {self.limit_s:g} s, "
-                        f"but still gave `{why}`; run the same command again when it is there: "
-                        "nothing that was measured is lost"
+                        f"a search must be able to go on within {self.limit_s:g} s (`--patience`), "
+                        f"but {why}; run the same command again when that is mended: nothing that "
+                        "was measured is lost"
                     ) from error
                 self._began(why)
                 self._sleep(wait_s)
@@ -103,7 +104,7 @@ class Patience:
             if first:
                 self._away_since = time.monotonic()
         if first:
-            self._tell(f"paused: the database gave `{why}`; waiting up to {self.limit_s:g} s")
+            self._tell(f"paused: {why}; waiting up to {self.limit_s:g} s")
 
     def _ended(self) -> None:
         if self._away_since is None:
@@ -111,4 +112,4 @@ class Patience:
         with self._lock:
             since, self._away_since = self._away_since, None
         if since is not None:
-            self._tell(f"the database is back after {time.monotonic() - since:.0f} s; going on")
+            self._tell(f"going on after {time.monotonic() - since:.0f} s")

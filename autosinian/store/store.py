@@ -153,6 +153,11 @@ class Store:
         statement = statement.values(heartbeat=self._now())
         return self._transact(lambda c: c.execute(statement).rowcount, Patience()) == 1
 
+    def holds(self, candidate: str) -> bool:
+        """Whether a running claim is ours."""
+        statement = sa.select(_claims.c.trial).where(self._is(candidate), self._is_mine())
+        return self._transact(lambda c: c.execute(statement).first()) is not None
+
     def finish(self, candidate: str) -> bool:
         """Mark a claim of ours as measured, for good."""
         return self._end(candidate, state="done")
