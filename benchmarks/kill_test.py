@@ -149,7 +149,7 @@ class Bench:
             return None
         try:
             return read_outcome(load_study(STUDY, self.url))
-        except Exception as error:  # noqa: BLE001  (told as what it is: a study that cannot be read)
+        except Exception as error:
             if "no study" in str(error) or "was not made by" in str(error):
                 return None
             raise SystemExit(f"the study cannot be read: {error}") from error
