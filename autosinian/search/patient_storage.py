@@ -6,10 +6,11 @@ database is away is done again.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
@@ -45,6 +46,25 @@ class PatientStorage(RDBStorage):
         """
         written = (param_name, param_value_internal, distribution)
         self._unwritten.setdefault(trial_id, []).append(written)
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """End a trial; also where the connection was lost after that and before we heard of it."""
+        self.write_params()
+        attempts = 0
+
+        def once() -> bool:
+            nonlocal attempts
+            attempts += 1
+            try:
+                return super(PatientStorage, self).set_trial_state_values(trial_id, state, values)
+            except UpdateFinishedTrialError:
+                if attempts == 1 or self.get_trial(trial_id).state != state:
+                    raise
+                return True
+
+        return self.patience.retry(once)
 
     def write_params(self) -> None:
         """Write the dimensions that wait, all of a trial in one transaction."""
@@ -88,5 +108,5 @@ def _patient(name: str) -> Callable[..., Any]:
 
 
 for _name in (*BaseStorage.__abstractmethods__, *_CALLED_BY_OPTUNAS_CACHE):
-    if _name not in ("set_trial_param",):
+    if _name not in ("set_trial_param", "set_trial_state_values"):
         setattr(PatientStorage, _name, _patient(_name))

@@ -17,9 +17,6 @@ _POSTGRESQL: dict[str, Any] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
-    # As with SQLite here: a crash of the server may lose the last moment, never the database, and
-    # no transaction waits for its disk (PostgreSQL manual, "Asynchronous Commit").
-    "options": "-c synchronous_commit=off",
 }
 
 
