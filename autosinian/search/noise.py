@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any
-
-import optuna
+from typing import TYPE_CHECKING, Any
 
 from autosinian.evaluate.evaluation import Evaluation, check_figures, scenario_metrics
-from autosinian.evaluate.evaluator import Evaluator
 from autosinian.evaluate.quiet import alone, working
 from autosinian.space.candidate import Candidate
+
+if TYPE_CHECKING:
+    import optuna
+
+    from autosinian.evaluate.evaluator import Evaluator
 
 NOISE_ATTRIBUTE = "autosinian:noise"
 """Begins the keys of one study attribute for each repetition, so that none overwrites another's."""
@@ -63,7 +65,7 @@ def read_noise(attributes: Mapping[str, Any], baseline: Evaluation | None) -> tu
 
 
 def repeat(
-    study: optuna.Study, evaluator: Evaluator, baseline: Candidate, trial: int, finished: int
+    study: "optuna.Study", evaluator: "Evaluator", baseline: Candidate, trial: int, finished: int
 ) -> None:
     """Measure the baseline's performance once more and keep it. Raises `TrialFailure`.
 
