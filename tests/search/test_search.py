@@ -280,9 +280,25 @@ folder=$1; size=$2; shift; shift
 mkdir -p "$folder/studies"
 mount -t tmpfs -o size="$size" none "$folder/studies"
 set +e
-"$@" > "$folder/first.out" 2> "$folder/first.err"; echo $? > "$folder/first.code"
+"$@" --patience 1s > "$folder/first.out" 2> "$folder/first.err"; echo $? > "$folder/first.code"
 mount -o remount,size=200m "$folder/studies"
 "$@"
+"""
+
+FILLED_DISK = """
+set -e
+folder=$1; shift
+mkdir -p "$folder/studies"
+mount -t tmpfs -o size=60m none "$folder/studies"
+"$@" 2> "$folder/paused.err" &
+search=$!
+until [ -e "$folder/studies/tiny/runs/trial-00001" ]; do sleep 0.05; kill -0 $search; done
+set +e
+cat /dev/zero > "$folder/studies/filler" 2> /dev/null
+until grep -q "^paused: " "$folder/paused.err"; do sleep 0.05; kill -0 $search || exit 9; done
+sleep 1
+rm "$folder/studies/filler"
+wait $search
 """
 
 
@@ -307,6 +323,18 @@ def test_a_full_disk_ends_in_one_line_and_the_next_search_goes_on(desk: Desk) ->
     assert told.splitlines()[-1].startswith("autosinian: ")
     assert ended.code == 0, ended.stderr
     assert ended.summary["measured"] + ended.summary["infeasible"] == 4
+
+
+@pytest.mark.skipif(not can_mount(), reason="no file system can be mounted here")
+def test_a_search_pauses_while_the_disk_is_full_and_goes_on(desk: Desk) -> None:
+    launcher = ("unshare", "-rm", "sh", "-c", FILLED_DISK, "sh", str(desk.folder))
+    ended = end(desk.start("--trials", "3", "--patience", "2m", launcher=launcher))
+    told = (desk.folder / "paused.err").read_text()
+    assert ended.code == 0, told
+    assert "Traceback" not in told
+    assert [line for line in told.splitlines() if line.startswith("going on after ")]
+    summary = ended.summary
+    assert summary["measured"] + summary["infeasible"] == summary["trials"] == 3
 
 
 def test_no_process_is_left_behind(finished: tuple[Desk, Ended]) -> None:
