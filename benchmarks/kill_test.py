@@ -171,9 +171,9 @@ class Bench:
 
 
 def kill_at_random(
-    bench: Bench, kills: int, rng: random.Random, search_share: float, seen: Seen
+    bench: Bench, kills: int, rng: random.Random, search_share: float, pause_s: float, seen: Seen
 ) -> Counter[str]:
-    """Kill `kills` processes; returns how many of which kind."""
+    """Kill `kills` processes, up to `pause_s` apart; returns how many of which kind."""
     killed: Counter[str] = Counter()
     begin = time.monotonic()
     while (outcome := bench.outcome()) is None or outcome.baseline is None:
@@ -183,7 +183,7 @@ def kill_at_random(
             raise SystemExit(f"no baseline: {(bench.folder / 'log.txt').read_text()[-2000:]}")
     while sum(killed.values()) < kills:
         bench.keep_running()
-        time.sleep(rng.uniform(0.0, 1.5))
+        time.sleep(rng.uniform(0.0, pause_s))
         kind = "search" if rng.random() < search_share else "worker"
         pids = [p.pid for p in bench.searches if p.poll() is None]
         if kind == "worker":
@@ -265,6 +265,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--searches", type=int, default=2, help="at once (default: 2)")
     parser.add_argument("--search-share", type=float, default=0.5, help="of kills (default: 0.5)")
+    parser.add_argument("--pause", type=float, default=1.5, help="most seconds between two kills")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--keep", type=Path, metavar="DIR", help="work here and leave it")
@@ -274,7 +275,9 @@ def main() -> int:
     bench, seen, start = Bench(folder.resolve(), arguments.searches), Seen(), time.monotonic()
     try:
         rng = random.Random(arguments.seed)
-        killed = kill_at_random(bench, arguments.kills, rng, arguments.search_share, seen)
+        killed = kill_at_random(
+            bench, arguments.kills, rng, arguments.search_share, arguments.pause, seen
+        )
         end_in_peace(bench, seen)
         found = complaints(bench, seen)
         outcome = bench.outcome()
@@ -294,6 +297,7 @@ def main() -> int:
         "optuna": version("optuna"),
         "storage": "sqlite",
         "searches": arguments.searches,
+        "pause_s": arguments.pause,
         "seed": arguments.seed,
         "kills": sum(killed.values()),
         "searches_killed": killed["search"],

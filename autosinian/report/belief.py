@@ -75,15 +75,18 @@ def importance_section(outcome: "Outcome") -> Markup:
     """What each gene is worth for each objective."""
     found = [importance(outcome, name) for name in outcome.objectives]
     models = [model for model in found if model is not None]
+    trusted = [model for model in models if model.trusted]
     if not models:
         return element("p", "Too few trials were measured to tell what each gene is worth.")
+    if not trusted:
+        return element("p", "No model of the trials explains enough to tell a gene's worth.")
     genes: dict[str, None] = {}
     for model in models:
         genes |= dict.fromkeys(model.worth)
     rows = [
         Row([gene, *(cell for model in models for cell in _worth(model, gene))])
-        for gene in sorted(genes, key=lambda g: -max(m.worth.get(g, 0.0) for m in models))
-        if any(round(100 * m.worth.get(gene, 0.0)) >= 1 for m in models)
+        for gene in sorted(genes, key=lambda g: -max(m.worth.get(g, 0.0) for m in trusted))
+        if any(round(100 * m.worth.get(gene, 0.0)) >= 1 for m in trusted)
     ]
     header = ["gene", *(words for m in models for words in (label(m.metric), "more of it"))]
     quality = "; ".join(
@@ -99,7 +102,8 @@ def importance_section(outcome: "Outcome") -> Markup:
 
 
 def _worth(model: Importance, gene: str) -> tuple[Cell, str]:
+    if not model.trusted:
+        return Cell("not known", ""), ""
     share = model.worth.get(gene, 0.0)
     words = {1: "more", -1: "less", 0: ""}[model.slope.get(gene, 0)]
-    shown = f"{100 * max(0.0, share):.0f} %"
-    return Cell(shown, round(share, 4), style="" if model.trusted else "faint"), words
+    return Cell(f"{100 * max(0.0, share):.0f} %", round(share, 4)), words

@@ -18,6 +18,7 @@ LEAST_TRIALS = 20
 FOLDS = 5
 SHUFFLES = 8
 RIDGE = 1.0
+WEAK = 0.1
 TRUSTED_FROM = 0.3
 """Share of held-back variance from which the model says something of its genes."""
 
@@ -54,7 +55,7 @@ def importance(outcome: "Outcome", metric: str) -> Importance | None:
     records = [r for r in outcome.records if r.candidate is not None and metric in r.metrics]
     if len(records) < LEAST_TRIALS:
         return None
-    groups = gene_matrices([r.candidate for r in records if r.candidate is not None])
+    groups, unordered = gene_matrices([r.candidate for r in records if r.candidate is not None])
     target = np.array([r.metrics[metric] for r in records])
     if not metric.endswith("accuracy") and target.min() > 0:
         target = np.log(target)
@@ -84,14 +85,14 @@ def importance(outcome: "Outcome", metric: str) -> Importance | None:
     return Importance(
         metric,
         {name: worth[name] for name in order},
-        {name: _slope(groups[name], target) for name in order},
+        {n: 0 if n in unordered else _slope(groups[n], target) for n in order},
         1.0 - error / count,
         count,
     )
 
 
-def gene_matrices(candidates: Sequence["Candidate"]) -> dict[str, Matrix]:
-    """Standardized columns of each gene that varies, `trials x columns`.
+def gene_matrices(candidates: Sequence["Candidate"]) -> tuple[dict[str, Matrix], set[str]]:
+    """Standardized columns of each gene that varies, `trials x columns`; and who has no order.
 
     Depth, kernel size, expansion and width have a column for each position; what has no order has
     one for each of its values.
@@ -104,14 +105,24 @@ def gene_matrices(candidates: Sequence["Candidate"]) -> dict[str, Matrix]:
         "width": _positions([s.w for s in subnets]),
         "resolution": np.array([[s.resolution] for s in subnets], float),
         "batch size": np.array([[math.log2(c.engine.batch_size)] for c in candidates]),
-        "precision": _one_hot([c.quantization.precision for c in candidates]),
-        "calibration": _one_hot([c.quantization.calibration for c in candidates]),
     }
-    settings = [{**dict(c.engine.options), **dict(c.serving)} for c in candidates]
-    for name in sorted({name for options in settings for name in options}):
-        found[name.replace("_", " ")] = _setting([options.get(name) for options in settings])
-    kept = {name: _standardized(values) for name, values in found.items() if values.size}
-    return {name: values for name, values in kept.items() if values.shape[1]}
+    settings: dict[str, list[Option | None]] = {
+        "precision": [c.quantization.precision for c in candidates],
+        "calibration": [c.quantization.calibration for c in candidates],
+    }
+    options = [{**dict(c.engine.options), **dict(c.serving)} for c in candidates]
+    for name in sorted({name for given in options for name in given}):
+        settings[name.replace("_", " ")] = [given.get(name) for given in options]
+    unordered = set()
+    for name, values in settings.items():
+        numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+        if len(numbers) == len(values):
+            found[name] = np.array(numbers, float)[:, None]
+        else:
+            found[name] = _one_hot([str(value) for value in values])
+            unordered.add(name)
+    kept = {name: _standardized(columns) for name, columns in found.items() if columns.size}
+    return {name: columns for name, columns in kept.items() if columns.shape[1]}, unordered
 
 
 def _positions(genes: Sequence[Sequence[float]]) -> Matrix:
@@ -120,13 +131,6 @@ def _positions(genes: Sequence[Sequence[float]]) -> Matrix:
     for row, values in zip(found, genes, strict=True):
         row[: len(values)] = values
     return found
-
-
-def _setting(values: Sequence["Option | None"]) -> Matrix:
-    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-    if len(numbers) == len(values):
-        return np.array(numbers, float)[:, None]
-    return _one_hot([str(value) for value in values])
 
 
 def _one_hot(values: Sequence[str]) -> Matrix:
@@ -157,13 +161,9 @@ def _error(genes: Matrix, target: Matrix, weights: Matrix) -> float:
 
 
 def _slope(columns: Matrix, target: Matrix) -> int:
-    """The sign of the correlation with the gene's sum; 0 where it is weak, or there is no order."""
-    if len({tuple(row) for row in np.sort(np.unique(columns, axis=0), axis=1)}) == 1 and (
-        columns.shape[1] > 1
-    ):
-        return 0
-    total = columns.sum(axis=1)
+    """The sign of the correlation with the mean of a gene's positions; 0 where it is weak."""
+    total = columns.mean(axis=1)
     if total.std() == 0:
         return 0
     correlation = float(np.corrcoef(total, target)[0, 1])
-    return 0 if abs(correlation) < 0.1 else int(math.copysign(1, correlation))
+    return 0 if abs(correlation) < WEAK else int(math.copysign(1, correlation))

@@ -47,12 +47,16 @@ def test_the_gene_that_decides_is_found_and_no_other(example: Outcome) -> None:
     assert speed is not None
     assert next(iter(speed.worth)) == "batch size"
     assert speed.slope["batch size"] == -1
+    assert speed.slope["precision"] == 0
     assert speed.explained > 0.95
 
 
 def test_figures_that_follow_nothing_are_not_believed(example: Outcome) -> None:
     found = importance(with_trials(example, 60, noise=5.0), "accuracy")
     assert found is not None and not found.trusted
+    speed = importance(with_trials(example, 60, noise=5.0), SPEED)
+    assert speed is not None and speed.trusted
+    assert "not known" in report_html(with_trials(example, 60, noise=5.0))
 
 
 def test_few_trials_say_nothing(example: Outcome) -> None:
