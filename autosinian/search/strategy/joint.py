@@ -22,7 +22,7 @@ from autosinian.search.strategy.predictors import POOR, Kernels, Predictors, tra
 from autosinian.search.strategy.proposals import Proposer, enumerated
 from autosinian.search.strategy.screen import best_parents, screened
 
-QUALITY_ATTRIBUTE = "joint:predictors"
+QUALITY_ATTRIBUTE = "autosinian:predictors"
 """Study attribute: for each objective the predictor's rank correlation on held-back trials."""
 POOR_FROM = 16
 """Trials from which on a poor rank correlation is believed."""
@@ -87,7 +87,7 @@ class JointSampler(BaseSampler):
         self._failures_teach = failures_teach
         self._mind: _Mind | None = None
         self._lock = threading.Lock()
-        self._told_quality: list[dict[str, Any]] | None = None
+        self._told_quality: dict[str, dict[str, float]] | None = None
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -269,14 +269,13 @@ class JointSampler(BaseSampler):
         return lambda points: cost.log_seconds([axes.decode(point) for point in points])
 
     def _tell_quality(self, study: optuna.Study, predictors: Predictors) -> None:
-        told = [
-            {
-                "name": o.quality.name,
+        told = {
+            o.quality.name: {
                 "rank_correlation": round(o.quality.rank_correlation, 4),
                 "trials": o.quality.trials,
             }
             for o in predictors.objectives
-        ]
+        }
         if told != self._told_quality:
             self._told_quality = told
             study.set_user_attr(QUALITY_ATTRIBUTE, told)

@@ -83,9 +83,9 @@ def test_forty_trials_find_what_uniform_draws_do_not_in_four_hundred(
 
 def test_the_quality_of_predictors_is_told(searched: optuna.Study) -> None:
     told = searched.user_attrs[QUALITY_ATTRIBUTE]
-    assert [entry["name"] for entry in told] == ["objective 0", "objective 1"]
-    assert all(entry["rank_correlation"] > 0.8 for entry in told)
-    assert all(entry["trials"] >= 35 for entry in told)
+    assert list(told) == ["objective 0", "objective 1"]
+    assert all(entry["rank_correlation"] > 0.8 for entry in told.values())
+    assert all(entry["trials"] >= 35 for entry in told.values())
 
 
 def test_a_seed_reproduces_and_another_does_not() -> None:
@@ -182,7 +182,7 @@ def test_predictors_that_predict_nothing_step_aside() -> None:
     for number in range(30):
         trial = study.ask(space)
         study.tell(trial, float(hash((number * 7919) % 104729) % 1009))
-    told = study.user_attrs[QUALITY_ATTRIBUTE][0]
+    told = study.user_attrs[QUALITY_ATTRIBUTE]["objective 0"]
     assert told["rank_correlation"] < 0.5
     trial = study.ask(space)
     assert sampler.chance(study, _frozen(study, trial), {}) is None
@@ -219,7 +219,7 @@ def test_a_trial_stopped_early_teaches_what_it_knew() -> None:
         else:
             study.tell(trial, (accuracy, milliseconds))
     study.ask(SPACE)
-    trials = [entry["trials"] for entry in study.user_attrs[QUALITY_ATTRIBUTE]]
+    trials = [entry["trials"] for entry in study.user_attrs[QUALITY_ATTRIBUTE].values()]
     assert trials == [30, 20]
 
 
