@@ -10,7 +10,7 @@ def nearest(outcome: Outcome, most: int = SHOWN) -> list[Record]:
 
     Those whose figures are known come before those that failed or stopped early.
     """
-    finished = [r for r in outcome.records if r.state == "infeasible" and r.candidate is not None]
+    finished = [record for record in outcome.records if record.state == "infeasible"]
 
     def distance(record: Record) -> tuple[bool, float, int]:
         known = record.evaluation is not None and record.evaluation.valid

@@ -79,7 +79,7 @@ def test_the_figures_are_those_of_the_raw_logs(study: Study, bundle: Bundle) -> 
 def test_candidates_run_interleaved_and_reversed_every_other_round(
     bundle: Bundle, told: list[str]
 ) -> None:
-    runs = [re.match(r"round (\d) of 2: (\w+)[^,]*, (\w+) ", line) for line in told]
+    runs = [re.match(r"round (\d): (\w+)[^,]*, (\w+) ", line) for line in told]
     order = [match.groups() for match in runs if match]
     trial = order[2][1]
     assert trial == "trial"
