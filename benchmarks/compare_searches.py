@@ -43,6 +43,7 @@ SUMMED = (
     *(f"seconds_to_{goal}" for goal in metrics.GOALS),
     *(f"accuracy_missed_{mark}" for mark in metrics.BOUND_MARKS),
     "infeasible_share",
+    "stopped_share",
     "repeats",
     "ask_s",
 )
@@ -100,6 +101,10 @@ def measure(options: argparse.Namespace) -> None:
         futures = {pool.submit(one, job, options.budget): job for job in todo}
         left = options.time
         for number, future in enumerate(as_completed(futures, timeout=left), 1):
+            error = future.exception()
+            if error is not None:
+                print(f"{futures[future]} failed: {error!r}", file=sys.stderr, flush=True)
+                continue
             row = future.result()
             append(options.output, row)
             elapsed = time.monotonic() - start

@@ -75,9 +75,9 @@ def errors(table: Table) -> list[dict[str, object]]:
             noise = float(np.mean(np.sqrt(real * (1 - real) / table.images)))
             found.append(error_row("accuracy", real, predicted[:, 0], relative=False, noise=noise))
         for column, name in enumerate(names, 1):
-            again = table.latency_us[f"{name}_again"] / table.latency_us[name]
+            again = table.latency_us.get(f"{name}_again", np.full(len(table.words), np.nan))
             real, guess = np.exp(figures[:, column]), np.exp(predicted[:, column])
-            spread = float(np.nanmean(np.abs(again - 1)))
+            spread = float(np.nanmean(np.abs(again / table.latency_us[name] - 1)))
             found.append(error_row(name, real, guess, relative=True, noise=spread))
         name = f"{device}_b{BETWEEN[device]}_us"
         if name in table.latency_us:
