@@ -13,6 +13,10 @@ class InputError(AutosinianError):
     exit_code = 2
 
 
+class Unavailable(InputError):  # noqa: N818  (a state that passes)
+    """Something a search needs is away for now, such as room on the disk: waiting may mend it."""
+
+
 class TrialFailure(AutosinianError):  # noqa: N818  (a verdict on one candidate, not on the program)
     """One candidate could not be built or measured; it is recorded infeasible with this reason.
 

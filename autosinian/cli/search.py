@@ -15,6 +15,7 @@ examples:
   autosinian search search_spaces/cifar10.yaml --trials 200 --time 2h
   autosinian search search_spaces/efficientnet_lite0.yaml                    one fixed network
   autosinian search space.yaml --storage postgresql+psycopg://user@host/db   several machines
+  autosinian search mine.yaml --seed-from cifar10                            begin with its best
   autosinian search space.yaml --devices 0,1                                 two GPUs serve
   autosinian search space.yaml --worker-python /opt/trt/bin/python3.11       TensorRT lives there
 
@@ -31,7 +32,13 @@ PostgreSQL needs the extra: pip install "autosinian[postgresql]".
 
 The same command again resumes: what was measured stays, an interrupted trial is repeated. The same
 command in a second terminal shares the work. `--trials` and `--time` may change from run to run.
+Changed constraints need `--new-constraints`: stored figures are judged anew, not measured again.
+
+exit codes: 0 done, 1 failed or no candidate met the constraints, 2 bad input, or a disk or database
+that did not come back; 130 interrupted. In every case the same command goes on from there.
 """
+
+GIVE_UP_AFTER = 60
 
 _TIME = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
@@ -59,6 +66,31 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default="joint",
         help="how candidates are proposed: jointly by predictors of every figure, or by one of "
         "Optuna's own samplers (default: joint)",
+    )
+    parser.add_argument(
+        "--seed-from",
+        metavar="STUDY",
+        help="measure the best of another study first (in the same storage, or studies/STUDY.db)",
+    )
+    parser.add_argument(
+        "--new-constraints",
+        action="store_true",
+        help="go on under the file's changed constraints; what was measured is judged anew",
+    )
+    parser.add_argument(
+        "--give-up-after",
+        type=int,
+        default=GIVE_UP_AFTER,
+        metavar="N",
+        help="end after N trials of which none met the constraints, and show the nearest "
+        f"(default: {GIVE_UP_AFTER})",
+    )
+    parser.add_argument(
+        "--patience",
+        metavar="T",
+        default="10m",
+        help="how long a full disk or a lost database is waited for before the search ends "
+        "(default: 10m)",
     )
     add_worker_options(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON, last line")
@@ -94,6 +126,9 @@ def run(arguments: argparse.Namespace) -> int:
     name = study_name(arguments.space, arguments.study)
     if arguments.trials is not None and arguments.trials < 1:
         raise InputError(f"`--trials` must be at least 1, but got {arguments.trials}")
+    if arguments.give_up_after < 1:
+        raise InputError(f"`--give-up-after` must be at least 1, but got {arguments.give_up_after}")
+    patience_s = parse_time(arguments.patience)
     choice = worker_choice(arguments)
 
     from autosinian.search.space_file import read_space
@@ -105,16 +140,25 @@ def run(arguments: argparse.Namespace) -> int:
 
     with LiveView(name) as view:
         view.message("opening the network, the data and the engine")
-        from autosinian.search.run import Limits, Search
+        from autosinian.search.earlier import read_all_earlier
+        from autosinian.search.run import Beginning, Limits, Search
         from autosinian.search.storage import open_storage, storage_failures_told, storage_url
         from autosinian.search.workbench import open_workbench
+        from autosinian.store.patience import Patience
 
         url = storage_url(name, arguments.storage)
         open_storage(url)
+        patience = Patience(patience_s, view.message)
         with storage_failures_told(url):
-            bench = open_workbench(document, name, url, choice)
-            search = Search(bench, name, url, view, seed=arguments.seed, sampler=arguments.sampler)
-            limits = Limits(arguments.trials or document.trials, time_s)
+            bench = open_workbench(document, name, url, choice, patience)
+            earlier = read_all_earlier(
+                url, bench.network.sha256, but=name, seed_from=arguments.seed_from
+            )
+            beginning = Beginning(
+                arguments.seed, arguments.sampler, earlier, arguments.new_constraints
+            )
+            search = Search(bench, name, url, view, beginning, patience)
+            limits = Limits(arguments.trials or document.trials, time_s, arguments.give_up_after)
             outcome = search.run(limits)
     if arguments.json:
         print(json.dumps(outcome.summary() | {"storage": url, "folder": str(bench.folder)}))
@@ -122,4 +166,4 @@ def run(arguments: argparse.Namespace) -> int:
         print(describe_outcome(outcome))
         print(f"look inside:  autosinian dashboard {name}", file=sys.stderr)
         print(f"next:         autosinian export-best {name}", file=sys.stderr)
-    return 130 if search.interrupted else 0
+    return 130 if search.interrupted else 1 if search.hopeless else 0

@@ -47,3 +47,7 @@ class ArrayCache:
                 role, self.rule(resolution), self._cache, limit=self._limits.get(role)
             )
         return self._known[role, resolution]
+
+    def part(self, role: Role, resolution: int, samples: int) -> Arrays:
+        """The arrays of a random part of a role, the same part every time."""
+        return self._dataset.arrays(role, self.rule(resolution), self._cache, limit=samples)

@@ -1,18 +1,26 @@
 """What is known of one candidate after its stages: plain data."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from autosinian.errors import TrialFailure
 from autosinian.measure.measurement import Measurement
 from autosinian.space.rules import LATENCY_PERCENTILES
+
+Known = tuple[float, float]
+"""A figure that is known by now and its standard deviation, 0 where it is exact."""
+Decide = Callable[[Mapping[str, Known]], str]
+"""Asked between stages with the figures by metric name: why to stop, or an empty text."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Figures of one candidate, by metric name (see `autosinian.space.rules.Metric`).
 
-    `complete` is false where a constraint was missed before the later stages ran.
+    `complete` is false where a constraint was missed before the later stages ran, or where they
+    were not worth their time: then `stopped` says why.
     `stage_s` holds the seconds of each stage, `overhead_s` those of them that were neither
     inference nor LoadGen's own run time. `files` maps a role (`net`, `model`, `engine`,
     `calibration`) to a path below the work folder.
@@ -25,6 +33,7 @@ class Evaluation:
     overhead_s: float = 0.0
     files: dict[str, str] = field(default_factory=dict)
     data_keys: dict[str, str] = field(default_factory=dict)
+    stopped: str = ""
 
     @property
     def valid(self) -> bool:
@@ -50,6 +59,7 @@ class Evaluation:
             "overhead_s": self.overhead_s,
             "files": dict(self.files),
             "data_keys": dict(self.data_keys),
+            **({"stopped": self.stopped} if self.stopped else {}),
         }
 
     @classmethod
@@ -57,6 +67,21 @@ class Evaluation:
         """Inverse of `to_dict`."""
         measurements = tuple(Measurement.from_dict(m) for m in value["measurements"])
         return cls(**{**value, "measurements": measurements})
+
+
+def check_figures(metrics: Mapping[str, float], stage: str) -> None:
+    """Raise `TrialFailure` for a figure that nothing real can have: NaN, infinite, below zero.
+
+    Rates and latencies must be above zero, accuracies at most 1.
+    """
+    for name, value in metrics.items():
+        figure = name.rpartition(".")[2]
+        timed = figure in ("samples_per_second", "latency_ms")
+        most = 1.0 if figure == "accuracy" else math.inf
+        if not math.isfinite(value) or value < 0 or value > most or (timed and value == 0):
+            raise TrialFailure(
+                stage, f"{name} must be a figure that can be, but was measured as {value}"
+            )
 
 
 def scenario_metrics(measurement: Measurement) -> dict[str, float]:

@@ -1,5 +1,7 @@
 """The stages of one trial: cost, network, engine, accuracy, performance; cheapest first."""
 
+import errno
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -9,11 +11,18 @@ from pathlib import Path
 
 from autosinian.content import content_key, file_sha256
 from autosinian.data import Role
+from autosinian.data.arrays import Arrays
 from autosinian.engine.processor import usable_cores
 from autosinian.engine.protocol import Engine
-from autosinian.errors import AutosinianError, InputError, TrialFailure
+from autosinian.errors import AutosinianError, InputError, TrialFailure, Unavailable
 from autosinian.evaluate.arrays import ArrayCache
-from autosinian.evaluate.evaluation import Evaluation, scenario_metrics
+from autosinian.evaluate.evaluation import (
+    Decide,
+    Evaluation,
+    Known,
+    check_figures,
+    scenario_metrics,
+)
 from autosinian.evaluate.networks import Networks
 from autosinian.evaluate.quiet import alone, keep_working, working
 from autosinian.measure import BuildJob, Job, Measurement
@@ -30,6 +39,9 @@ Refuse = Callable[[Mapping[str, float]], bool]
 # Several processes that import at once take longer each where cores are few.
 _CORES_A_SPARE = 4
 _SERVER_RUNS = 3
+LEAST_FOR_A_PART = 4_000
+"""Samples from which on a part of them is asked about first; starting a worker takes a second."""
+PARTS = 8
 
 
 class Evaluator:
@@ -68,10 +80,13 @@ class Evaluator:
         *,
         refuse: Refuse = lambda metrics: False,
         on_stage: OnStage = lambda stage: None,
+        decide: Decide = lambda known: "",
     ) -> Evaluation:
-        """Run the stages until `refuse`, asked after each, says that the figures cannot win.
+        """Run the stages until `refuse`, asked after each, says that the figures cannot win, or
+        `decide` that the next is not worth its time.
 
-        Logs go to `runs/<run_name>`. Raises `TrialFailure` naming the stage that failed.
+        Where there are many samples, accuracy on a part of them is asked about first. Logs go to
+        `runs/<run_name>`. Raises `TrialFailure` naming the stage that failed.
         """
         stages = _Stages(on_stage)
         # Workers that are left from a trial that needed fewer are enough for one that needs few.
@@ -89,10 +104,27 @@ class Evaluator:
         files = {"model": self._below(model), "engine": self._below(engine_file)}
         data_keys = self.networks.data_keys(candidate)
         data_keys["search"] = self.arrays.get("search", candidate.subnet.resolution).key
+        part_s = 0.0
+        if self._part_saves_time(candidate):
+            with stages.run("accuracy of a part", waiting=working(self.workers.devices)):
+                (value, deviation), part_s = self._part_accuracy(candidate, engine_file, run_name)
+            stopped = decide({"accuracy": (value, deviation)})
+            if stopped:
+                return Evaluation(
+                    metrics | {"accuracy": value},
+                    complete=False,
+                    stage_s=stages.seconds,
+                    files=files,
+                    data_keys=data_keys,
+                    overhead_s=stages.total - part_s,
+                    stopped=stopped,
+                )
         with stages.run("accuracy", waiting=working(self.workers.devices)):
             metrics["accuracy"], inference_s = self.accuracy(
                 candidate, engine_file, "search", f"{run_name}-accuracy"
             )
+            check_figures(metrics, "accuracy")
+        inference_s += part_s
         evaluation = Evaluation(
             metrics,
             complete=False,
@@ -103,6 +135,9 @@ class Evaluator:
         )
         if refuse(metrics):
             return evaluation
+        stopped = decide({"accuracy": (metrics["accuracy"], 0.0)})
+        if stopped:
+            return replace(evaluation, stopped=stopped)
         measurements = []
         measured_s = inference_s
         for scenario in sorted(self.scenarios, key=SCENARIOS.index):
@@ -119,7 +154,9 @@ class Evaluator:
                     offline=metrics.get("Offline.samples_per_second"),
                 )
             measurements.append(measured)
-            metrics |= scenario_metrics(measured)
+            found = scenario_metrics(measured)
+            check_figures(found, "performance")
+            metrics |= found
             measured_s += measured.loadgen_s
         return replace(
             evaluation,
@@ -162,18 +199,44 @@ class Evaluator:
         kept = {name: free.get(name, value) for name, value in config.options}
         return EngineConfig.make(config.engine, config.batch_size, **kept)
 
-    def accuracy(
-        self, candidate: Candidate, engine_file: Path, role: Role, run_name: str
-    ) -> tuple[float, float]:
-        """Top-1 fraction on a role's samples, and the seconds LoadGen ran (0 where known)."""
-        arrays = self.arrays.get(role, candidate.subnet.resolution)
-        key = content_key(
+    def _part_saves_time(self, candidate: Candidate) -> bool:
+        whole = self.arrays.get("search", candidate.subnet.resolution)
+        known = self._store.recall("accuracy", self._accuracy_key(candidate, whole))
+        return known is None and whole.samples >= LEAST_FOR_A_PART
+
+    def _part_accuracy(
+        self, candidate: Candidate, engine_file: Path, run_name: str
+    ) -> tuple[Known, float]:
+        """Top-1 on a part of the samples, its standard deviation, and the seconds it ran."""
+        count = self.arrays.get("search", candidate.subnet.resolution).samples // PARTS
+        part = self.arrays.part("search", candidate.subnet.resolution, count)
+        job = self.job(
+            candidate, engine_file, "search", "Offline", "AccuracyOnly", f"{run_name}-part"
+        )
+        job = replace(job, inputs=str(part.inputs), labels=str(part.labels))
+        measured = self._run(job, self._prepare)
+        if measured.accuracy is None:
+            raise TrialFailure("accuracy", f"LoadGen gave none: {measured.invalid_reason}")
+        # Agresti and Coull's adjustment: the deviation is not 0 where all are right.
+        share = (measured.accuracy * count + 2) / (count + 4)
+        deviation = math.sqrt(share * (1 - share) / (count + 4))
+        return (measured.accuracy, deviation), measured.loadgen_s
+
+    def _accuracy_key(self, candidate: Candidate, arrays: Arrays) -> str:
+        return content_key(
             self.networks.key(candidate),
             candidate.quantization.precision,
             self.engine.name,
             self._versions,
             arrays.key,
         )
+
+    def accuracy(
+        self, candidate: Candidate, engine_file: Path, role: Role, run_name: str
+    ) -> tuple[float, float]:
+        """Top-1 fraction on a role's samples, and the seconds LoadGen ran (0 where known)."""
+        arrays = self.arrays.get(role, candidate.subnet.resolution)
+        key = self._accuracy_key(candidate, arrays)
         known = self._store.recall("accuracy", key)
         if known is not None:
             return float(known["accuracy"]), 0.0
@@ -318,7 +381,8 @@ class _Stages:
                 reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:300]}"
                 raise TrialFailure(name.split()[0], reason) from error
             except OSError as error:
-                raise InputError(
+                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+                raise (Unavailable if full else InputError)(
                     f"stage `{name}` must be able to write its files, but: {error}; "
                     "free space and run the same command again"
                 ) from error

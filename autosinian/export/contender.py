@@ -6,6 +6,7 @@ from pathlib import Path
 from autosinian.errors import InputError
 from autosinian.evaluate.evaluator import Evaluator
 from autosinian.evaluate.quiet import working
+from autosinian.search.nearest import misses, nearest
 from autosinian.search.outcome import Outcome, Record
 from autosinian.space.candidate import Candidate
 
@@ -41,16 +42,16 @@ def pick(outcome: Outcome, top: int) -> list[Record]:
     ranked = outcome.ranked()
     if ranked:
         return ranked[:top]
-    finished = [r for r in outcome.records if r.state == "infeasible"]
-    if not finished:
+    near = nearest(outcome, 1)
+    if not near:
         raise InputError(
             f"study `{outcome.name}` must have a measured trial, but has none yet; run "
             "`autosinian search` on"
         )
-    nearest = min(finished, key=lambda r: sum(max(0.0, v) for v in r.violations.values()))
+    count = sum(record.state == "infeasible" for record in outcome.records)
     raise InputError(
-        f"study `{outcome.name}` must have a feasible trial, but of {len(finished)} none is; the "
-        f"nearest, trial {nearest.number}, {_misses(outcome, nearest)}; search on or loosen the "
+        f"study `{outcome.name}` must have a feasible trial, but of {count} none is; the "
+        f"nearest, trial {near[0].number}, {misses(outcome, near[0])}; search on or loosen the "
         "constraint"
     )
 
@@ -78,18 +79,3 @@ def _ready(
         model = evaluator.networks.model(candidate)
     with working(evaluator.workers.devices):
         return Contender(trial, candidate, metrics, model, evaluator.build(candidate, model))
-
-
-def _misses(outcome: Outcome, record: Record) -> str:
-    rules = {rule.text: rule for rule in outcome.document.rules}
-    known = {
-        text: violation
-        for text, violation in record.violations.items()
-        if text in rules and violation > 0 and str(rules[text].metric) in record.metrics
-    }
-    if not known:
-        return f"failed: {record.reason or 'no reason recorded'}"
-    text = max(known, key=lambda t: known[t])
-    bound = rules[text].bound(outcome.reference)
-    value = record.metrics[str(rules[text].metric)]
-    return f"misses `{text}` by {100 * known[text]:.2g} % ({value:.4g} against {bound:.4g})"

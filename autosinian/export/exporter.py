@@ -10,7 +10,7 @@ from pathlib import Path
 from autosinian.errors import AutosinianError, InputError, TrialFailure
 from autosinian.export import bundle as files
 from autosinian.export.bundle import Bundle
-from autosinian.export.choose import choose
+from autosinian.export.choose import Choice, choose
 from autosinian.export.contender import Contender, baseline_contender, contender, pick
 from autosinian.export.findings import Findings
 from autosinian.export.remeasure import Remeasured, remeasure
@@ -24,18 +24,29 @@ from autosinian.search.workbench import Workbench
 OnMessage = Callable[[str], None]
 
 CONFIDENCE = 0.95
+ROUNDS_FACTOR = 3
 _LEAST_FREE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
 class Plan:
     """How much is measured: the `top` best, `rounds` runs each of `seconds`, then one longer run of
-    `final_seconds` in each scenario."""
+    `final_seconds` in each scenario.
+
+    Where the winner is not told from another by then, those that are still open run on, up to
+    `most_rounds` (None: three times `rounds`).
+    """
 
     top: int = 3
     rounds: int = 5
     seconds: float = 2.0
     final_seconds: float = 10.0
+    most_rounds: int | None = None
+
+    @property
+    def last_round(self) -> int:
+        """The round after which nothing more is measured."""
+        return max(self.rounds, self.most_rounds or ROUNDS_FACTOR * self.rounds)
 
     def __post_init__(self) -> None:
         if self.top < 1 or self.rounds < 2 or not (self.seconds > 0 and self.final_seconds > 0):
@@ -97,40 +108,57 @@ class Exporter:
         plan, scenarios = self._plan, tuple(self._bench.document.scenarios)
         runs = plan.rounds * (len(contenders) + 1) * len(scenarios)
         progress = _Progress(runs, self._tell)
-        entries = remeasure(
-            [baseline, *contenders],
-            lambda entry, scenario: self.job(entry, scenario, "PerformanceOnly"),
-            scenarios,
-            rounds=plan.rounds,
-            seconds=plan.seconds,
-            workers=self._bench.workers,
-            limits=self._limits,
-            folder=scratch / "rounds",
-            on_run=progress.step,
-        )
+        entries = [Remeasured(contender) for contender in (baseline, *contenders)]
+
+        def measure(which: Sequence[Remeasured], rounds: Sequence[int]) -> None:
+            remeasure(
+                which,
+                lambda entry, scenario: self.job(entry, scenario, "PerformanceOnly"),
+                scenarios,
+                rounds=rounds,
+                seconds=plan.seconds,
+                workers=self._bench.workers,
+                limits=self._limits,
+                folder=scratch / "rounds",
+                on_run=progress.step,
+            )
+
+        measure(entries, range(1, plan.rounds + 1))
         reference = entries[0]
         if reference.failure:
             raise AutosinianError(
                 f"the baseline must run when measured again, but {reference.failure}"
             )
-        winner = self._choose(entries[1:], reference)
+        choice = self._choose(entries[1:], reference)
+        for number in range(plan.rounds + 1, plan.last_round + 1):
+            if not choice.open:
+                break
+            names = {choice.leader.contender.name, *choice.open}
+            self._tell(f"not told apart yet: {', '.join(sorted(names))}; one more round of them")
+            going = [entry for entry in entries if entry.contender.name in names]
+            progress.more(len(going) * len(scenarios))
+            measure(going, [number])
+            choice = self._choose(entries[1:], reference)
+        self._tell(str(choice))
+        winner = choice.winner
         try:
-            return self._finish(winner, entries, scratch)
+            return self._finish(choice, entries, scratch)
         except TrialFailure as failure:
             raise AutosinianError(
                 f"the chosen {winner.contender.name} must hold in its final runs, but {failure}; "
                 "run the same command again"
             ) from failure
 
-    def _choose(self, entries: Sequence[Remeasured], reference: Remeasured) -> Remeasured:
+    def _choose(self, entries: Sequence[Remeasured], reference: Remeasured) -> Choice:
         known = self._outcome.reference | reference.means()
         deciding, rules = self._outcome.deciding_metric, self._bench.document.rules
-        winner = choose(entries, deciding, rules, known, CONFIDENCE)
-        self._tell(f"chosen: {winner.contender.name}")
-        return winner
+        # Looked at after each further round: each look may err by its share only.
+        looks = self._plan.last_round - self._plan.rounds + 1
+        return choose(entries, deciding, rules, known, 1.0 - (1.0 - CONFIDENCE) / looks)
 
-    def _finish(self, winner: Remeasured, entries: Sequence[Remeasured], scratch: Path) -> Findings:
+    def _finish(self, choice: Choice, entries: Sequence[Remeasured], scratch: Path) -> Findings:
         """Accuracy of winner and baseline on samples the search never saw, and the longer runs."""
+        winner = choice.winner
         plan, scenarios = self._plan, tuple(self._bench.document.scenarios)
         scored: dict[str, Measurement] = {}
         for entry in (winner, entries[0]):
@@ -152,6 +180,7 @@ class Exporter:
             )
         return Findings(
             winner=winner,
+            choice=choice,
             entries=tuple(entries),
             accuracy=scored["accuracy"],
             baseline_accuracy=scored["baseline-accuracy"],
@@ -186,6 +215,10 @@ class _Progress:
         self._tell = tell
         self._done = 0
         self._start = time.monotonic()
+
+    def more(self, runs: int) -> None:
+        """Expect further runs."""
+        self._total += runs
 
     def step(self, what: str) -> None:
         """Before each run."""

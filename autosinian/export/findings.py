@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from autosinian.export.choose import Choice
 from autosinian.export.contender import Contender
 from autosinian.export.remeasure import Remeasured
 from autosinian.export.runs import Limits
@@ -12,7 +13,8 @@ from autosinian.measure.measurement import Job, Measurement
 
 @dataclass(frozen=True)
 class Findings:
-    """`entries` are the re-measured candidates, the baseline first; `winner` is one of them.
+    """`entries` are the re-measured candidates, the baseline first; `winner` is one of them, and
+    `choice` says how it was told from the others.
 
     `accuracy` and `baseline_accuracy` are AccuracyOnly runs on the validation samples, `final` the
     winner's longer run of each scenario, `jobs` what its rounds ran, `logs` the folder of all raw
@@ -20,6 +22,7 @@ class Findings:
     """
 
     winner: Remeasured
+    choice: Choice
     entries: tuple[Remeasured, ...]
     accuracy: Measurement
     baseline_accuracy: Measurement

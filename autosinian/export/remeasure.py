@@ -36,31 +36,30 @@ class Remeasured:
 
 
 def remeasure(
-    contenders: Sequence[Contender],
+    entries: Sequence[Remeasured],
     jobs: Callable[[Contender, str], Job],
     scenarios: Sequence[str],
     *,
-    rounds: int,
+    rounds: Sequence[int],
     seconds: float,
     workers: Workers,
     limits: Limits,
     folder: Path,
     on_run: OnRun,
-) -> list[Remeasured]:
-    """Run every contender once a round, in an order that is reversed every other round.
+) -> None:
+    """Run every contender once in each of `rounds`, in an order that is reversed every other round.
 
     Reversal cancels a drift of the machine's speed to first order. `jobs` gives a contender's job
     of a scenario; logs go to `folder/<round>/<contender>/<scenario>`. A contender that fails once
-    is out and costs no more time.
+    is out and costs no more time. Figures are added to `entries`.
     """
-    found = [Remeasured(contender) for contender in contenders]
-    for number in range(1, rounds + 1):
-        for entry in found if number % 2 else reversed(found):
+    for number in rounds:
+        for entry in entries if number % 2 else reversed(entries):
             for scenario in scenarios:
                 if entry.failure:
                     continue
                 name = entry.contender.name
-                on_run(f"round {number} of {rounds}: {name}, {scenario}")
+                on_run(f"round {number}: {name}, {scenario}")
                 place = folder / f"{number:02d}" / name / scenario
                 job = for_duration(jobs(entry.contender, scenario), seconds, place)
                 try:
@@ -73,4 +72,3 @@ def remeasure(
                         entry.values.setdefault(metric, []).append(value)
                 except TrialFailure as failure:
                     entry.failure = str(failure)
-    return found

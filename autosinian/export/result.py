@@ -58,6 +58,7 @@ def result_of(found: Findings, bench: Workbench, outcome: Outcome) -> dict[str, 
                 e.contender.name: e.disturbances for e in found.entries if e.disturbances
             },
         },
+        "choice": found.choice.to_dict(),
         "constraints": _constraints(found, outcome),
         "study": outcome.name,
         "trial": contender.trial,

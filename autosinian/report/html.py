@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autosinian.content import atomic_file
+from autosinian.report.belief import importance_section, noise_section, predictors_section
 from autosinian.report.headline import headline
 from autosinian.report.markup import Markup, element, join, json_script
 from autosinian.report.plots import Figure, history_figure, pareto_figure
@@ -90,6 +91,12 @@ def _body(outcome: "Outcome", details: BundleDetails | None) -> Markup:
         ),
         _heading("Which constraint bound"),
         constraints_section(outcome),
+        _heading("What each gene is worth"),
+        importance_section(outcome),
+        _heading("How large the noise is"),
+        noise_section(outcome),
+        _heading("How well the predictors rank"),
+        predictors_section(outcome),
         _heading("What failed, and why"),
         failures_section(outcome),
         _heading("Where the time went"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TICK_S = 1.0
 """Between two redraws; each takes about 1 ms of a processor that measurements share."""
 
-LINES_AROUND_TABLE = 8
+LINES_AROUND_TABLE = 9
 NARROW = 76
 
 
@@ -135,6 +135,9 @@ class LiveView:
             outcome = self._shown.outcome
             if outcome.reference:
                 parts.append(Text(f"baseline: {_figures(outcome.reference, outcome, None)}"))
+            if self._shown.best is not None:
+                best = _figures(self._shown.best.metrics, outcome, outcome.reference)
+                parts.append(Text(f"best:     {best}, trial {self._shown.best.number}"))
             if self._shown.front:
                 wide = self._console.width >= NARROW
                 rows = max(3, self._console.height - LINES_AROUND_TABLE)
@@ -220,6 +223,9 @@ def _figures(
 def _counts(outcome: "Outcome") -> str:
     states = [record.state for record in outcome.records]
     parts = [f"{states.count('measured')} feasible", f"{states.count('infeasible')} infeasible"]
+    finished = states.count("measured") + states.count("infeasible")
+    if finished:
+        parts[0] += f" ({100 * states.count('measured') / finished:.0f} %)"
     parts += [f"{states.count(s)} {s}" for s in ("lost", "running") if s in states]
     return ", ".join(parts)
 

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, Trial
 from optuna_dashboard import save_note, save_plotly_graph_object
 from optuna_dashboard.artifact import get_artifact_path
 
-from autosinian.errors import InputError
+from autosinian.errors import InputError, Unavailable
 from autosinian.report.markdown import study_note, trial_note
 from autosinian.report.plots import history_figure, pareto_figure
 from autosinian.search.outcome import Outcome, Record
@@ -52,7 +52,7 @@ def attach_files(
 
     They are LoadGen's summaries and detail logs, `net.config`, and everything together as
     `logs.zip`; `candidate.json` comes with them. Best called before the trial is told: Optuna
-    keeps a running trial's files at the trial itself. Raises `InputError` where the disk is full.
+    keeps a running trial's files at the trial itself. Raises `Unavailable` where the disk is full.
     """
     if _attached(study, trial):
         return
@@ -60,7 +60,7 @@ def attach_files(
         for name, content in _files(folder, trial.number, candidate):
             _attach(study, trial, name, content, artifacts)
     except OSError as error:
-        raise InputError(
+        raise Unavailable(
             f"a trial's files must be kept in `{folder}`, but {error}; free space and run the "
             "same command again"
         ) from error

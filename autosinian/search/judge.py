@@ -5,10 +5,12 @@ from collections.abc import Mapping
 
 from autosinian.errors import TrialFailure
 from autosinian.evaluate.evaluation import Evaluation
+from autosinian.search.strategy.history import WORTH_FINISHING
 from autosinian.space.document import Document
 
 RAN = "built and ran"
 LOADGEN = "LoadGen says VALID"
+WORTH = WORTH_FINISHING
 UNKNOWN = 1.0
 """Violation told for a constraint whose figure was never measured: as bad as missing it by 100 %.
 
@@ -35,6 +37,8 @@ class Judge:
         known = self._known(evaluation.metrics)
         for rule in self._rules:
             known.setdefault(rule.text, 0.0 if not evaluation.complete else UNKNOWN)
+        if evaluation.stopped:
+            known[WORTH] = UNKNOWN
         known[RAN] = 0.0
         known[LOADGEN] = 0.0 if evaluation.valid else UNKNOWN
         return known
@@ -51,6 +55,8 @@ class Judge:
             for rule in self._rules
             if self._known(evaluation.metrics).get(rule.text, 0.0) > 0
         ]
+        if evaluation.stopped:
+            missed.append(evaluation.stopped)
         if not evaluation.valid:
             missed.append(f"LoadGen: {evaluation.invalid_reason}")
         return "; ".join(missed)
@@ -64,6 +70,10 @@ class Judge:
                 raise TrialFailure("performance", f"no figure for {', '.join(missing)}")
             return None
         return found
+
+    def partial(self, evaluation: Evaluation) -> list[float | None]:
+        """The objectives' values, None where the stages ended before one was known."""
+        return [evaluation.metrics.get(str(metric)) for metric in self._metrics]
 
     def _known(self, metrics: Mapping[str, float]) -> dict[str, float]:
         return {

@@ -1,13 +1,15 @@
 """What a study has found so far, read back from its trials as plain data."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from autosinian.evaluate.evaluation import Evaluation
+from autosinian.search.noise import Noise, read_noise
 from autosinian.search.storage import (
     BASELINE_ATTRIBUTE,
     DOCUMENT_ATTRIBUTE,
@@ -17,6 +19,7 @@ from autosinian.search.storage import (
 from autosinian.space.candidate import Candidate
 from autosinian.space.document import Document
 
+PREDICTORS_ATTRIBUTE = "autosinian:predictors"
 CANDIDATE = "candidate"
 EVALUATION = "evaluation"
 REASON = "reason"
@@ -55,6 +58,8 @@ class Record:
 class Outcome:
     """A study: its space, its baseline and its trials.
 
+    `predictors` maps a figure to how well the sampler's predictor ranks held-back trials:
+    `rank_correlation`, and `trials` that it learned from; empty for a sampler without.
     `front` are the feasible records that no other dominates, by the first objective; `best` is
     the feasible record with the best last-named objective other than accuracy.
     """
@@ -66,6 +71,8 @@ class Outcome:
     baseline: Evaluation | None
     baseline_candidate: Candidate | None
     records: tuple[Record, ...]
+    noise: tuple[Noise, ...] = ()
+    predictors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -140,19 +147,23 @@ def read_outcome(study: optuna.Study) -> Outcome:
     """Read a study made by `autosinian search`."""
     attributes = study.user_attrs
     baseline = attributes.get(BASELINE_ATTRIBUTE)
+    measured = Evaluation.from_dict(baseline["evaluation"]) if baseline else None
     trials = study.get_trials(deepcopy=False)
+    first = min((t.datetime_start for t in trials if t.datetime_start), default=None)
     return Outcome(
         name=study.study_name,
         document=Document.model_validate(attributes[DOCUMENT_ATTRIBUTE]),
         seed=attributes.get(SEED_ATTRIBUTE),
         versions=dict(attributes.get(VERSIONS_ATTRIBUTE, {})),
-        baseline=Evaluation.from_dict(baseline["evaluation"]) if baseline else None,
+        baseline=measured,
         baseline_candidate=Candidate.from_dict(baseline["candidate"]) if baseline else None,
-        records=tuple(_record(trial, trials) for trial in trials),
+        records=tuple(_record(trial, first) for trial in trials),
+        noise=read_noise(attributes, measured),
+        predictors=dict(attributes.get(PREDICTORS_ATTRIBUTE, {})),
     )
 
 
-def _record(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> Record:
+def _record(trial: FrozenTrial, first: datetime | None) -> Record:
     attributes = trial.user_attrs
     violations = dict(trial.constraints)
     if trial.state == TrialState.COMPLETE and all(v <= 0 for v in violations.values()):
@@ -163,7 +174,6 @@ def _record(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> Record:
         state = "lost" if trial.state == TrialState.FAIL else "running"
     evaluation = attributes.get(EVALUATION)
     candidate = attributes.get(CANDIDATE)
-    starts = [t.datetime_start for t in trials if t.datetime_start]
     end = trial.datetime_complete
     return Record(
         number=trial.number,
@@ -173,7 +183,7 @@ def _record(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> Record:
         violations=violations,
         reason=str(attributes.get(REASON, "")),
         duration_s=trial.duration.total_seconds() if trial.duration else 0.0,
-        elapsed_s=(end - min(starts)).total_seconds() if end and starts else 0.0,
+        elapsed_s=(end - first).total_seconds() if end and first else 0.0,
     )
 
 

@@ -3,79 +3,128 @@
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from autosinian.errors import AutosinianError, InputError, TrialFailure
-from autosinian.evaluate.evaluation import Evaluation
+from autosinian.errors import AutosinianError, InputError, TrialFailure, Unavailable
+from autosinian.evaluate.evaluation import Decide, Evaluation
 from autosinian.report.live import LiveView
 from autosinian.report.remaining import remaining_seconds
 from autosinian.search.dashboard import StudyPage, annotate_trial, artifact_store, attach_files
+from autosinian.search.earlier import Earlier, candidates_to_try
 from autosinian.search.judge import Judge
-from autosinian.search.outcome import CANDIDATE, EVALUATION, REASON, Outcome, read_outcome
+from autosinian.search.ledger import LeaseLost, Ledger
+from autosinian.search.nearest import hopeless_words, is_hopeless
+from autosinian.search.noise import repeat, repetition_due, repetitions
+from autosinian.search.outcome import CANDIDATE, Outcome, read_outcome
 from autosinian.search.parameters import distributions
-from autosinian.search.sampler import DistinctSampler, is_finished
+from autosinian.search.promise import Promise
+from autosinian.search.quarantine import Quarantine
+from autosinian.search.rejudge import rejudge
+from autosinian.search.sampler import DistinctSampler
 from autosinian.search.storage import (
     BASELINE_ATTRIBUTE,
     SEED_ATTRIBUTE,
     VERSIONS_ATTRIBUTE,
+    load_study,
     open_storage,
     open_study,
 )
 from autosinian.search.strategy.joint import SpaceExhausted
 from autosinian.search.workbench import Workbench
 from autosinian.space.candidate import Candidate
-from autosinian.store.store import HEARTBEAT_S, MAX_ATTEMPTS, Claim
+from autosinian.store.patience import Patience
+from autosinian.store.store import HEARTBEAT_S
 
 BASELINE_POLL_S = 1.0
 LEAST_FREE_BYTES = 1 << 20
 
 
+EARLIER_TO_TRY = 12
+"""Candidates of earlier studies that are measured before anything is proposed."""
+
+
 @dataclass(frozen=True)
 class Limits:
-    """When to stop: finished trials in the study, seconds of this run (None: no limit)."""
+    """When to stop: finished trials in the study, seconds of this run (None: no limit), finished
+    trials without a feasible one."""
 
     trials: int
     time_s: float | None = None
+    give_up_after: int | None = None
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a search begins from: seed, sampler, what other studies found, and whether stored
+    figures are to be judged by changed constraints."""
+
+    seed: int = 0
+    sampler: str = "tpe"
+    earlier: tuple[Earlier, ...] = ()
+    new_constraints: bool = False
 
 
 class Search:
     """One process's share of a study; several may run at once on one storage."""
 
     def __init__(
-        self, workbench: Workbench, name: str, url: str, view: LiveView, *, seed: int, sampler: str
+        self,
+        workbench: Workbench,
+        name: str,
+        url: str,
+        view: LiveView,
+        beginning: Beginning,
+        patience: Patience,
     ) -> None:
         self._bench = workbench
         self._space = workbench.space
         self._store = workbench.store
         self._view = view
+        self._patience = patience
         self.interrupted = False
+        self.hopeless = False
         self._distributions = distributions(self._space)
         self._baseline = self._space.baseline()
-        in_space = self._space.decode(self._space.encode(self._baseline)) == self._baseline
-        first = self._space.warm_start()
-        storage = open_storage(url)
+        metrics = workbench.document.metrics
+        first = [self._baseline] if self._baseline_in_space() else []
+        first += candidates_to_try(beginning.earlier, self._space, metrics, most=EARLIER_TO_TRY)
+        first += self._space.warm_start()
+        self._sampler = DistinctSampler(
+            self._space,
+            self._store,
+            list(dict.fromkeys(first)),
+            seed=beginning.seed,
+            kind=beginning.sampler,
+            earlier=beginning.earlier,
+            rebuilt=[t.name for t in workbench.engine.tunables() if t.rebuild],
+        )
+        storage = open_storage(url, patience=patience)
+        fingerprint = self._space.fingerprint()
+        if beginning.new_constraints:
+            found = rejudge(
+                load_study(name, url), storage, self._store, workbench.document, fingerprint
+            )
+            view.message(str(found))
         self._study = open_study(
             name,
             storage,
-            DistinctSampler(
-                self._space,
-                self._store,
-                [self._baseline, *first] if in_space else first,
-                seed=seed,
-                kind=sampler,
-            ),
+            self._sampler,
             workbench.document,
-            self._space.fingerprint(),
+            fingerprint,
         )
         self._artifacts = artifact_store(workbench.folder)
         self._page = StudyPage(self._study)
+        self._ledger = Ledger(self._study, self._store, self._space, workbench.folder)
+        rebuilt = [t.name for t in workbench.engine.tunables() if t.rebuild]
+        self._quarantine = Quarantine(self._store, rebuilt, [self._baseline.key])
         self._check_gpus()
-        self._study.set_user_attr(SEED_ATTRIBUTE, seed)
+        self._study.set_user_attr(SEED_ATTRIBUTE, beginning.seed)
         self._study.set_user_attr(VERSIONS_ATTRIBUTE, workbench.versions())
 
     @property
@@ -90,13 +139,13 @@ class Search:
         """
         start = time.monotonic()
         try:
-            self._sweep()
+            self._ledger.sweep()
             self._view.update(self.outcome())
             self._measure_baseline()
             outcome = self.outcome()
             self._view.update(outcome, self._remaining(outcome, limits, start))
-            while self._goes_on(limits, start):
-                self._sweep()
+            while self._goes_on(outcome, limits, start):
+                self._ledger.sweep()
                 try:
                     self._one_trial()
                 except SpaceExhausted as end:
@@ -105,8 +154,10 @@ class Search:
                 outcome = self.outcome()
                 self._view.update(outcome, self._remaining(outcome, limits, start))
                 self._page.update(outcome)
+                self._repeat_baseline(outcome)
         except KeyboardInterrupt:
             self.interrupted = True
+            self._patience.end()
             self._view.message("interrupted: the running trial is given back; nothing else is lost")
         finally:
             self._bench.workers.close()
@@ -132,32 +183,51 @@ class Search:
     def _one_trial(self) -> None:
         trial = self._ask()
         candidate = self._space.decode(trial.params)
-        trial.set_user_attr(CANDIDATE, candidate.to_dict())
-        reference = self._study.user_attrs.get(BASELINE_ATTRIBUTE)
-        metrics = reference["evaluation"]["metrics"] if reference else {}
-        if reference is None and candidate != self._baseline:
-            self._give_back(trial, candidate, "another process took the baseline at that moment")
-            return
-        judge = Judge(self._bench.document, metrics)
         try:
-            with self._heart(candidate.key):
-                evaluation = self._evaluate(candidate, trial.number, judge)
-            attach_files(self._study, trial, candidate, self._bench.folder, self._artifacts)
-            self._tell(trial, candidate, evaluation, judge)
+            trial.set_user_attr(CANDIDATE, candidate.to_dict())
+            reference = self._ledger.reference
+            if not reference and candidate != self._baseline:
+                reason = "another process took the baseline at that moment"
+                self._ledger.give_back(trial, candidate, reason)
+                return
+            self._quarantine.refresh()
+            hopeless = self._quarantine.refuses(candidate)
+            if hopeless:
+                self._ledger.tell_infeasible(trial, candidate, hopeless)
+            else:
+                with self._heart(candidate.key):
+                    self._measure(trial, candidate, Judge(self._bench.document, reference))
         except TrialFailure as failure:
-            self._tell_failure(trial, candidate, failure, judge)
-        except BaseException:
-            # Ctrl-C, a full disk: the next run measures it.
-            self._give_back(trial, candidate, "interrupted")
+            self._tell_failure(trial, candidate, failure)
+        except (LeaseLost, UpdateFinishedTrialError):
+            self._view.message(
+                f"trial {trial.number}: this process was silent for too long and another one took "
+                "the trial over; its result is left to that one"
+            )
+            self._store.forget(candidate.key)
+            return
+        except BaseException as error:
+            # Ctrl-C, a disk that stays full: the next run measures it.
+            if isinstance(error, KeyboardInterrupt):
+                self._patience.end()
+            self._ledger.give_back(trial, candidate, "interrupted")
             raise
         record = self.outcome().records[trial.number]
-        annotate_trial(self._study, trial, record, metrics, self._bench.folder, self._artifacts)
+        self._when_there_is_room(
+            lambda: annotate_trial(
+                self._study, trial, record, reference, self._bench.folder, self._artifacts
+            )
+        )
 
-    def _give_back(self, trial: optuna.Trial, candidate: Candidate, reason: str) -> None:
-        # The study is told first: killed in between, the claim is stale and the next run frees it.
-        trial.set_user_attr(REASON, reason)
-        self._study.tell(trial, state=TrialState.FAIL)
-        self._store.forget(candidate.key)
+    def _measure(self, trial: optuna.Trial, candidate: Candidate, judge: Judge) -> None:
+        evaluation = self._patience.retry(
+            lambda: self._evaluate(candidate, trial.number, judge, trial), _room_reason
+        )
+        self._when_there_is_room(lambda: self._ledger.keep(trial, candidate, evaluation))
+        self._when_there_is_room(
+            lambda: attach_files(self._study, trial, candidate, self._bench.folder, self._artifacts)
+        )
+        self._ledger.tell(trial, candidate, evaluation)
 
     def _ask(self) -> optuna.Trial:
         try:
@@ -167,65 +237,71 @@ class Search:
             self._study.tell(end.trial, state=TrialState.FAIL)
             raise
 
-    def _evaluate(self, candidate: Candidate, number: int, judge: Judge) -> Evaluation:
+    def _evaluate(
+        self, candidate: Candidate, number: int, judge: Judge, trial: optuna.Trial | None = None
+    ) -> Evaluation:
+        self._check_room("")
         try:
             return self._bench.evaluator.evaluate(
                 candidate,
                 f"trial-{number:05d}",
                 refuse=(lambda metrics: False) if candidate == self._baseline else judge.refuse,
                 on_stage=lambda stage: self._view.stage(number, stage),
+                decide=self._decide(candidate, judge, trial),
             )
         except TrialFailure as failure:
             # A worker on a full disk fails in ways that do not say so.
-            if shutil.disk_usage(self._bench.folder).free < LEAST_FREE_BYTES:
-                raise InputError(
-                    f"the disk must have room for a trial's files, but that of "
-                    f"`{self._bench.folder}` is full ({failure}); free space and run the same "
-                    "command again"
-                ) from failure
+            self._check_room(f" ({failure})")
             raise
 
-    def _tell(
-        self, trial: optuna.Trial, candidate: Candidate, evaluation: Evaluation, judge: Judge
-    ) -> None:
-        if candidate == self._baseline:
-            self._keep_baseline(evaluation)
-            judge = Judge(self._bench.document, evaluation.metrics)
-        values = judge.values(evaluation)
-        trial.set_user_attr(EVALUATION, evaluation.to_dict())
-        trial.set_user_attr(REASON, judge.reason(evaluation))
-        for text, violation in judge.violations(evaluation).items():
-            trial.set_constraint(text, violation)
-        if values is None:
-            self._study.tell(trial, state=TrialState.PRUNED)
-        else:
-            self._study.tell(trial, values)
-        self._store.finish(candidate.key)
+    def _decide(self, candidate: Candidate, judge: Judge, trial: optuna.Trial | None) -> Decide:
+        if trial is None or candidate == self._baseline:
+            return lambda known: ""
+        frozen = self._study.get_trials(deepcopy=False)[trial.number]
+        return Promise(self._study, frozen, self._sampler, judge, self._bench.document).decide
+
+    def _check_room(self, why: str) -> None:
+        if shutil.disk_usage(self._bench.folder).free < LEAST_FREE_BYTES:
+            raise Unavailable(
+                f"the disk must have room for a trial's files, but that of "
+                f"`{self._bench.folder}` is full{why}; free space and run the same command again"
+            )
+
+    def _when_there_is_room(self, action: Callable[[], None]) -> None:
+        self._patience.retry(action, _room_reason)
 
     def _tell_failure(
-        self, trial: optuna.Trial, candidate: Candidate, failure: TrialFailure, judge: Judge
+        self, trial: optuna.Trial, candidate: Candidate, failure: TrialFailure
     ) -> None:
         self._view.message(f"trial {trial.number}: {failure}")
         if candidate == self._baseline:
             # Given back, so that the same command under other limits or on a mended machine
             # measures it; without it nothing else can be judged.
-            self._give_back(trial, candidate, str(failure))
+            self._ledger.give_back(trial, candidate, str(failure))
             raise AutosinianError(f"the baseline must be measurable, but {failure}") from failure
-        trial.set_user_attr(REASON, str(failure))
-        if failure.transient and self._attempts(candidate.key) < MAX_ATTEMPTS:
-            self._study.tell(trial, state=TrialState.FAIL)
-            self._store.release(candidate.key)
+        if failure.transient and self._ledger.try_again(trial, candidate, str(failure)):
             return
-        for text, violation in judge.failure().items():
-            trial.set_constraint(text, violation)
-        self._study.tell(trial, state=TrialState.PRUNED)
-        self._store.finish(candidate.key)
+        self._quarantine.add(candidate, failure, trial.number)
+        with suppress(LeaseLost):
+            self._ledger.tell_infeasible(trial, candidate, str(failure))
+
+    def _repeat_baseline(self, outcome: Outcome) -> None:
+        """Measure the baseline once more where the noise is to be known better."""
+        finished = sum(record.state in ("measured", "infeasible") for record in outcome.records)
+        if not repetition_due(len(repetitions(self._study.user_attrs)), finished):
+            return
+        last = outcome.records[-1].number
+        self._view.stage(None, "again, for the noise")
+        try:
+            repeat(self._study, self._bench.evaluator, self._baseline, last, finished)
+        except (TrialFailure, Unavailable) as failure:
+            self._view.message(f"the baseline could not be measured again: {failure}")
 
     def _measure_baseline(self) -> None:
         """Measure the baseline here, or wait for the process that does."""
         key = self._baseline.key
         while BASELINE_ATTRIBUTE not in self._study.user_attrs:
-            self._sweep()
+            self._ledger.sweep()
             states = {c.candidate: c.state for c in self._store.claims()}
             if states.get(key) == "running":
                 self._view.message("another process measures the baseline; waiting for it")
@@ -242,8 +318,10 @@ class Search:
         judge = Judge(self._bench.document.model_copy(update={"constraints": []}), {})
         try:
             with self._heart(self._baseline.key):
-                evaluation = self._evaluate(self._baseline, -1, judge)
-            self._keep_baseline(evaluation)
+                evaluation = self._patience.retry(
+                    lambda: self._evaluate(self._baseline, -1, judge), _room_reason
+                )
+            self._ledger.keep_baseline(evaluation)
             self._store.finish(self._baseline.key)
         except TrialFailure as failure:
             self._store.forget(self._baseline.key)
@@ -251,54 +329,6 @@ class Search:
         except BaseException:
             self._store.forget(self._baseline.key)
             raise
-
-    def _keep_baseline(self, evaluation: Evaluation) -> None:
-        Judge(self._bench.document, evaluation.metrics)  # an accuracy bar above 1 ends it here
-        value = {"candidate": self._baseline.to_dict(), "evaluation": evaluation.to_dict()}
-        self._study.set_user_attr(BASELINE_ATTRIBUTE, value)
-
-    def _sweep(self) -> None:
-        """Free what dead processes held; what died twice is recorded infeasible."""
-        trials = {t.number: t for t in self._study.get_trials(deepcopy=False)}
-        for claim in self._store.stale():
-            if not self._store.take_over(claim):
-                continue
-            trial = trials.get(claim.trial)
-            if trial is None:
-                continue
-            if is_finished(trial):
-                # Killed between telling the study and closing the claim.
-                self._store.finish(claim.candidate)
-            elif trial.state == TrialState.RUNNING:
-                self._close_lost(trial, claim)
-        held = {claim.trial for claim in self._store.claims() if claim.state == "running"}
-        for trial in trials.values():
-            if trial.state == TrialState.RUNNING and trial.number not in held and _is_old(trial):
-                # Killed before it had a claim, or between giving up the claim and saying so.
-                self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-
-    def _close_lost(self, trial: optuna.trial.FrozenTrial, claim: Claim) -> None:
-        """A dead process's trial is tried once more, then recorded infeasible."""
-        self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-        if claim.attempts < MAX_ATTEMPTS or not trial.params:
-            return
-        if claim.candidate == self._baseline.key:
-            return  # always tried again: without it nothing can be judged
-        lost = optuna.trial.create_trial(
-            state=TrialState.PRUNED,
-            params=trial.params,
-            distributions=trial.distributions,
-            user_attrs={
-                CANDIDATE: self._space.decode(trial.params).to_dict(),
-                REASON: f"the process that ran it died {claim.attempts} times",
-            },
-            constraints=Judge(self._bench.document, {}).failure(),
-        )
-        self._study.add_trial(lost)
-        self._store.finish(claim.candidate)
-
-    def _attempts(self, key: str) -> int:
-        return next(c.attempts for c in self._store.claims() if c.candidate == key)
 
     @contextmanager
     def _heart(self, key: str) -> Iterator[None]:
@@ -319,8 +349,13 @@ class Search:
             done.set()
             thread.join()
 
-    def _goes_on(self, limits: Limits, start: float) -> bool:
-        finished = sum(is_finished(t) for t in self._study.get_trials(deepcopy=False))
+    def _goes_on(self, outcome: Outcome, limits: Limits, start: float) -> bool:
+        if limits.give_up_after is not None and is_hopeless(outcome, limits.give_up_after):
+            self.hopeless = True
+            for line in hopeless_words(outcome, limits.give_up_after):
+                self._view.message(line)
+            return False
+        finished = sum(record.state in ("measured", "infeasible") for record in outcome.records)
         in_time = limits.time_s is None or time.monotonic() - start < limits.time_s
         return finished < limits.trials and in_time
 
@@ -332,6 +367,5 @@ class Search:
         return remaining_seconds(outcome, limits.trials - finished, time_left)
 
 
-def _is_old(trial: optuna.trial.FrozenTrial) -> bool:
-    started = trial.datetime_start
-    return started is not None and time.time() - started.timestamp() > 10 * HEARTBEAT_S
+def _room_reason(error: BaseException) -> str:
+    return str(error) if isinstance(error, Unavailable) else ""

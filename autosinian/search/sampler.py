@@ -22,7 +22,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autosinian.content import content_key
 from autosinian.errors import AutosinianError, InputError
+from autosinian.search.earlier import Earlier
+from autosinian.search.lessons import earlier_trials, stages_of
 from autosinian.search.parameters import distributions, gates
+from autosinian.search.strategy.acquisition import Estimate
 from autosinian.search.strategy.joint import JointSampler, SpaceExhausted
 from autosinian.space.candidate import Candidate, Option
 from autosinian.space.space import Space
@@ -37,7 +40,10 @@ UNIFORM_DRAWS = 5_000
 
 
 class DistinctSampler(BaseSampler):
-    """Wraps an Optuna sampler so that each trial is a new, claimed candidate.
+    """Wraps a sampler so that each trial is a new, claimed candidate.
+
+    `earlier` are other studies' trials to learn from, `rebuilt` the engine's options that need an
+    engine file of their own.
 
     `seed` and the trial's number decide the random draws, so that a resumed search continues as
     an uninterrupted one would, up to measured values.
@@ -51,6 +57,8 @@ class DistinctSampler(BaseSampler):
         *,
         seed: int = 0,
         kind: str = "joint",
+        earlier: Sequence[Earlier] = (),
+        rebuilt: Sequence[str] = (),
     ) -> None:
         if kind not in SAMPLERS:
             raise InputError(f"a sampler must be one of {', '.join(SAMPLERS)}, but got `{kind}`")
@@ -67,7 +75,15 @@ class DistinctSampler(BaseSampler):
             gates=gates(space),
             # A trial that was interrupted is told as failed; one that fails as infeasible.
             failures_teach=False,
+            warm_start=earlier_trials(earlier, space),
+            stages=stages_of(space, rebuilt),
         )
+
+    def chance(
+        self, study: optuna.Study, trial: FrozenTrial, known: Mapping[int, Estimate]
+    ) -> float | None:
+        """See `JointSampler.chance`; None with another sampler."""
+        return self._joint.chance(study, trial, known) if self._kind == "joint" else None
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial

@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,13 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, S
 
 from autosinian.content import canonical_json
 from autosinian.errors import InputError
+from autosinian.search.patient_storage import PatientStorage
 from autosinian.space.document import Document
-from autosinian.store.sqlite import connect_arguments, use_write_ahead_log
+from autosinian.store.patience import Patience
+from autosinian.store.sqlite import use_write_ahead_log
 from autosinian.store.store import storage_error
 
+SHOWN_LENGTH = 60
 CREATION_WAITS_S = (0.1, 0.3, 1.0)
 STUDIES = Path("studies")
 SPACE_ATTRIBUTE = "autosinian:space"
@@ -42,8 +45,13 @@ def work_folder(name: str) -> Path:
     return STUDIES / name
 
 
-def open_storage(url: str, *, must_exist: bool = False) -> RDBStorage:
-    """Connect to a study database. Raises `InputError` where it cannot be opened or written."""
+def open_storage(
+    url: str, *, must_exist: bool = False, patience: Patience | None = None
+) -> RDBStorage:
+    """Connect to a study database; one that is away later on is waited for as `patience` says.
+
+    Raises `InputError` where it cannot be opened or written.
+    """
     if url.startswith("sqlite:///"):
         path = Path(url.removeprefix("sqlite:///"))
         if must_exist and not path.exists():
@@ -56,24 +64,24 @@ def open_storage(url: str, *, must_exist: bool = False) -> RDBStorage:
         except OSError as error:
             raise storage_error(url, error) from error
     try:
-        storage = _connect(url)
+        storage = _connect(url, patience or Patience())
         use_write_ahead_log(storage.engine)
         return storage
     except (SQLAlchemyError, ImportError, RuntimeError, OSError) as error:
         raise storage_error(url, error) from error
 
 
-def _connect(url: str) -> RDBStorage:
+def _connect(url: str, patience: Patience) -> RDBStorage:
     """Optuna's storage; again where another process created its tables at the same moment."""
     for wait_s in CREATION_WAITS_S:
         try:
-            return RDBStorage(url, engine_kwargs={"connect_args": connect_arguments(url)})
+            return PatientStorage(url, patience)
         except (IntegrityError, OperationalError, ProgrammingError) as error:
             text = str(error)
             if "UNIQUE" not in text and "exist" not in text and "duplicate" not in text:
                 raise
             time.sleep(wait_s)
-    return RDBStorage(url, engine_kwargs={"connect_args": connect_arguments(url)})
+    return PatientStorage(url, patience)
 
 
 @contextmanager
@@ -130,12 +138,37 @@ def open_study(
         study.set_user_attr(DOCUMENT_ATTRIBUTE, document.model_dump(mode="json"))
         study.set_metric_names([str(metric) for metric in metrics])
     elif canonical_json(known) != canonical_json(fingerprint):
-        differs = [k for k in fingerprint if known.get(k) != fingerprint[k]]
+        found = differences(known, fingerprint)
+        hint = ", or judge the stored figures anew with `--new-constraints`"
         raise InputError(
-            f"study `{name}` is of another space: `{', '.join(differs)}` differ; choose another "
-            "name with `--study`, or restore the search space file"
+            f"study `{name}` is of another space: {'; '.join(found)}; choose another name with "
+            "`--study`, or restore the search space file"
+            f"{hint if all(text.startswith('`constraints`') for text in found) else ''}"
         )
     return study
+
+
+def differences(known: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """What differs between two fingerprints of spaces, in words, entry by entry."""
+    before, now = dict(_flat(known)), dict(_flat(given))
+    names = [n for n in dict.fromkeys((*before, *now)) if before.get(n) != now.get(n)]
+    if len(names) > 1:
+        # A hash that follows from the others.
+        names = [n for n in names if n != "dimensions"]
+    return [f"`{n}` was {_shown(before.get(n))}, is {_shown(now.get(n))}" for n in names]
+
+
+def _flat(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, entry in value.items():
+        if isinstance(entry, Mapping):
+            yield from _flat(entry, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", entry
+
+
+def _shown(value: Any) -> str:
+    text = "not there" if value is None else canonical_json(value)
+    return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}..."
 
 
 def load_study(name: str, url: str | None) -> optuna.Study:

@@ -21,6 +21,7 @@ from autosinian.search.storage import STUDIES, work_folder
 from autosinian.space.document import Document
 from autosinian.space.space import Space
 from autosinian.store import Store
+from autosinian.store.patience import Patience
 from autosinian.supernet import Supernet, open_supernet
 
 PACKAGES = ("mlcommons-loadgen", "numpy", "onnx", "onnxruntime", "optuna", "torch")
@@ -57,9 +58,14 @@ class Workbench:
 
 
 def open_workbench(
-    document: Document, name: str, url: str, choice: WorkerChoice = DEFAULT_CHOICE
+    document: Document,
+    name: str,
+    url: str,
+    choice: WorkerChoice = DEFAULT_CHOICE,
+    patience: Patience | None = None,
 ) -> Workbench:
-    """Open what `document` names; `choice` says where its workers run.
+    """Open what `document` names; `choice` says where its workers run, `patience` how long the
+    store waits for a database that is away.
 
     Raises `InputError` where a part is missing or does not fit.
     """
@@ -79,7 +85,7 @@ def open_workbench(
         engine.precisions(),
         serving_tunables(tuple(document.scenarios)),
     )
-    store = Store(url, name)
+    store = Store(url, name, patience)
     folder = work_folder(name).absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)

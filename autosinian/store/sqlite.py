@@ -2,17 +2,8 @@
 
 import contextlib
 import sqlite3
-from typing import Any
 
 import sqlalchemy as sa
-
-WAIT_S = 60.0
-"""How long a process waits for another's transaction."""
-
-
-def connect_arguments(url: str) -> dict[str, Any]:
-    """What a connection to this database needs."""
-    return {"timeout": WAIT_S} if url.startswith("sqlite") else {}
 
 
 def use_write_ahead_log(engine: sa.Engine) -> None:

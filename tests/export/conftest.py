@@ -13,10 +13,11 @@ from autosinian.export.bundle import Bundle
 from autosinian.export.exporter import Exporter, Plan
 from autosinian.report.live import LiveView
 from autosinian.search.outcome import Outcome
-from autosinian.search.run import Limits, Search
+from autosinian.search.run import Beginning, Limits, Search
 from autosinian.search.space_file import read_space
 from autosinian.search.storage import open_storage, storage_url
 from autosinian.search.workbench import Workbench, open_workbench
+from autosinian.store.patience import Patience
 from autosinian.supernet.families import SupernetConfig, build_supernet
 from autosinian.supernet.supernet import FORMAT
 
@@ -73,7 +74,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
     open_storage(url)
     bench = open_workbench(read_space(folder / "space.yaml"), STUDY, url)
     with LiveView(STUDY) as view:
-        outcome = Search(bench, STUDY, url, view, seed=0, sampler="random").run(Limits(2))
+        outcome = Search(bench, STUDY, url, view, Beginning(sampler="random"), Patience()).run(
+            Limits(2)
+        )
     yield Study(folder, bench, outcome)
     tempfile.tempdir = None
     os.chdir(before)

@@ -36,7 +36,7 @@ def entry(
 def chosen(*entries: Remeasured, metric: Metric = RATE, rules: tuple[str, ...] = ()) -> int | None:
     parsed = [Constraint.parse(text, SCENARIOS) for text in rules]
     reference = {"accuracy": 0.91, "Offline.samples_per_second": 50.0}
-    return choose(entries, metric, parsed, reference, 0.95).contender.trial
+    return choose(entries, metric, parsed, reference, 0.95).winner.contender.trial
 
 
 def test_a_steady_candidate_beats_a_wild_one_of_a_higher_mean() -> None:

@@ -66,7 +66,7 @@ def test_the_terminal_shows_front_baseline_stage_and_time_left(outcome: Outcome)
     assert "baseline: accuracy" in shown
     assert outcome.best is not None
     assert f"best {outcome.best.number}" in shown
-    assert "12 feasible, 10 infeasible, 2 lost" in shown
+    assert "12 feasible (55 %), 10 infeasible, 2 lost" in shown
 
 
 def test_no_color_is_honoured(outcome: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,18 @@ import psutil
 import pytest
 
 from autosinian.cli.main import main
-from autosinian.search.outcome import Outcome
+from autosinian.search.outcome import Outcome, read_outcome
+from autosinian.search.storage import load_study
 from tests.search.conftest import SPACE, Desk, Ended, end, environment, write_checkpoint
-from tests.search.engines import ABORTS, HANGS, KILLED_ONCE, LEAKS, RAISES, UnsteadyEngine
+from tests.search.engines import (
+    ABORTS,
+    HANGS,
+    KILLED_ONCE,
+    LEAKS,
+    RAISES,
+    RULED_OUT,
+    UnsteadyEngine,
+)
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float = 60) -> None:
@@ -101,6 +110,39 @@ def test_more_trials_go_on_from_those_there_are(
     assert after.baseline == before.baseline
 
 
+def test_a_finished_study_goes_on_under_new_constraints(
+    copied: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = copied.outcome()
+    copied.write_space(SPACE.replace("[macs <= reference]", "[accuracy >= 0.99]"))
+    line = refused(copied, monkeypatch, capsys)
+    assert '`constraints` was ["macs <= reference"], is ["accuracy >= 0.99"]' in line
+    assert "`--new-constraints`" in line
+    assert run_here(copied, monkeypatch, "--new-constraints", "--give-up-after", "4") == 1
+    assert "4 trials judged by the new constraints" in capsys.readouterr().err
+    after = copied.outcome()
+    assert after.document.constraints == ["accuracy >= 0.99"]
+    assert [r.metrics for r in after.records] == [r.metrics for r in before.records]
+    assert {r.state for r in after.records} == {"infeasible"}
+    copied.write_space()
+    assert run_here(copied, monkeypatch, "--new-constraints") == 0
+    again = copied.outcome()
+    assert [(r.state, r.violations) for r in again.records] == [
+        (r.state, r.violations) for r in before.records
+    ]
+
+
+def test_a_search_begins_with_the_best_of_another_study(
+    copied: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front = [record.candidate for record in copied.outcome().front]
+    arguments = ["--study", "second", "--seed-from", "tiny", "--trials", "2"]
+    assert run_here(copied, monkeypatch, *arguments) == 0
+    second = read_outcome(load_study("second", f"sqlite:///{copied.folder}/studies/second.db"))
+    assert second.records[0].candidate == second.baseline_candidate
+    assert second.records[1].candidate in front
+
+
 def test_time_ends_a_search(copied: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_here(copied, monkeypatch, "--trials", "100", "--time", "0.1") == 0
     assert len(copied.outcome().records) <= 5
@@ -162,7 +204,7 @@ def test_candidates_that_cannot_be_measured_are_infeasible_and_the_search_goes_o
     desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_checkpoint(desk.folder / "tiny.pt", depths=(1,))
-    batches = [1, RAISES, ABORTS, HANGS, LEAKS, KILLED_ONCE, 12]
+    batches = [1, RAISES, ABORTS, HANGS, KILLED_ONCE, 12, LEAKS, RULED_OUT]
     text = SPACE.replace("openvino", UnsteadyEngine.name).replace("[fp32, int8]", "[fp32]")
     text = text.replace("{low: 1, high: 16}", str(batches)).replace("limit_s: 60", "limit_s: 12")
     desk.write_space(text.replace("trials: 4", "  memory_limit_mib: 1200\ntrials: 20"))
@@ -179,6 +221,9 @@ def test_candidates_that_cannot_be_measured_are_infeasible_and_the_search_goes_o
     assert "crashed with SIGABRT" in reasons[ABORTS]
     assert "took longer than the limit of 12 s" in reasons[HANGS]
     assert "more than the limit 1200 MiB" in reasons[LEAKS]
+    first = attempts.index(LEAKS) < attempts.index(RULED_OUT)
+    expected = f"infeasible ruled out by trial {attempts.index(LEAKS)} (" if first else "measured "
+    assert reasons[RULED_OUT].startswith(expected)
     assert reasons[KILLED_ONCE] == "measured "
     assert attempts.count(KILLED_ONCE) == 2
     assert sorted(set(attempts)) == batches
@@ -199,11 +244,14 @@ def test_a_baseline_outside_the_space_is_measured_but_is_no_trial(
     assert outcome.records[0].number == 0
 
 
-def test_a_bar_that_nothing_reaches_leaves_no_best(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+def test_a_bar_that_nothing_reaches_ends_the_search_with_the_nearest(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     desk.write_space(SPACE.replace("macs <= reference", "accuracy >= 0.999"))
-    assert run_here(desk, monkeypatch, "--trials", "2") == 0
+    assert run_here(desk, monkeypatch, "--trials", "50", "--give-up-after", "2") == 1
+    told = capsys.readouterr().err
+    assert "no candidate met the constraints in 2 trials" in told
+    assert "misses `accuracy >= 0.999` by " in told
     outcome = desk.outcome()
     assert outcome.best is None
     assert [r.state for r in outcome.records] == ["infeasible"] * 2
@@ -280,9 +328,25 @@ folder=$1; size=$2; shift; shift
 mkdir -p "$folder/studies"
 mount -t tmpfs -o size="$size" none "$folder/studies"
 set +e
-"$@" > "$folder/first.out" 2> "$folder/first.err"; echo $? > "$folder/first.code"
+"$@" --patience 1s > "$folder/first.out" 2> "$folder/first.err"; echo $? > "$folder/first.code"
 mount -o remount,size=200m "$folder/studies"
 "$@"
+"""
+
+FILLED_DISK = """
+set -e
+folder=$1; shift
+mkdir -p "$folder/studies"
+mount -t tmpfs -o size=60m none "$folder/studies"
+"$@" 2> "$folder/paused.err" &
+search=$!
+until [ -e "$folder/studies/tiny/runs/trial-00001" ]; do sleep 0.05; kill -0 $search; done
+set +e
+cat /dev/zero > "$folder/studies/filler" 2> /dev/null
+until grep -q "^paused: " "$folder/paused.err"; do sleep 0.05; kill -0 $search || exit 9; done
+sleep 1
+rm "$folder/studies/filler"
+wait $search
 """
 
 
@@ -307,6 +371,18 @@ def test_a_full_disk_ends_in_one_line_and_the_next_search_goes_on(desk: Desk) ->
     assert told.splitlines()[-1].startswith("autosinian: ")
     assert ended.code == 0, ended.stderr
     assert ended.summary["measured"] + ended.summary["infeasible"] == 4
+
+
+@pytest.mark.skipif(not can_mount(), reason="no file system can be mounted here")
+def test_a_search_pauses_while_the_disk_is_full_and_goes_on(desk: Desk) -> None:
+    launcher = ("unshare", "-rm", "sh", "-c", FILLED_DISK, "sh", str(desk.folder))
+    ended = end(desk.start("--trials", "3", "--patience", "2m", launcher=launcher))
+    told = (desk.folder / "paused.err").read_text()
+    assert ended.code == 0, told
+    assert "Traceback" not in told
+    assert [line for line in told.splitlines() if line.startswith("going on after ")]
+    summary = ended.summary
+    assert summary["measured"] + summary["infeasible"] == summary["trials"] == 3
 
 
 def test_no_process_is_left_behind(finished: tuple[Desk, Ended]) -> None:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from autosinian.errors import InputError
 from autosinian.store import Store
-from autosinian.store.store import STALE_AFTER_S
+from autosinian.store.store import STALE_AFTER_S, STUCK_AFTER_S
 
 
 def url_of(folder: Path) -> str:
@@ -125,7 +125,10 @@ def test_the_claims_of_a_killed_process_are_stale_at_once(one: Store, tmp_path: 
     assert [one.take_over(claim) for claim in stale] == [True] * 3
     assert [one.take_over(claim) for claim in stale] == [False] * 3
     assert one.stale() == []
+    assert not one.claim("key-1", 9)
+    assert one.release("key-1")
     assert one.claim("key-1", 9)
+    assert {c.candidate: c.attempts for c in one.claims()} == {"key-0": 1, "key-1": 2, "key-2": 1}
 
 
 def test_a_claim_of_another_host_is_stale_without_a_heartbeat(
@@ -138,8 +141,73 @@ def test_a_claim_of_another_host_is_stale_without_a_heartbeat(
     later = time.time() + STALE_AFTER_S + 1
     monkeypatch.setattr(time, "time", lambda: later)
     assert [claim.candidate for claim in one.stale()] == ["a"]
-    one.beat("a")
+    assert not one.beat("a")
+    with monkeypatch.context() as there:
+        there.setattr(socket, "gethostname", lambda: "elsewhere")
+        assert one.beat("a")
     assert one.stale() == []
+
+
+def test_a_process_that_lost_its_claim_changes_nothing_of_it(
+    one: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as there:
+        there.setattr(socket, "gethostname", lambda: "elsewhere")
+        one.claim("a", 0)
+    assert one.take_over(one.claims()[0])
+    with monkeypatch.context() as there:
+        there.setattr(socket, "gethostname", lambda: "elsewhere")
+        assert not (one.beat("a") or one.finish("a") or one.release("a") or one.forget("a"))
+    assert one.claims()[0].state == "running"
+    assert one.finish("a")
+    assert one.claims()[0].state == "done"
+
+
+def test_a_claim_of_a_stopped_process_is_stale_in_the_end(
+    one: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.claim("a", 0)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + STUCK_AFTER_S - 1)
+    assert one.stale() == []
+    monkeypatch.setattr(time, "time", lambda: now + STUCK_AFTER_S + 1)
+    assert [claim.candidate for claim in one.stale()] == ["a"]
+
+
+def test_equal_process_ids_of_two_containers_are_not_mixed_up(
+    one: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as there:
+        there.setattr("autosinian.store.store._host", lambda: f"{socket.gethostname()}/other")
+        there.setattr(
+            "autosinian.store.store._owner", lambda: f"{socket.gethostname()}/other:1:0.0"
+        )
+        one.claim("a", 0)
+    assert one.stale() == []  # process 1 here began at another time, but that says nothing
+
+
+def test_a_claim_that_is_told_twice_because_the_answer_was_lost_is_ours(one: Store) -> None:
+    assert one.claim("a", 4)
+    assert one.claim("a", 4)
+    assert not one.claim("a", 5)
+    assert one.claims()[0].attempts == 1
+
+
+def test_what_was_done_may_be_opened_again(one: Store) -> None:
+    one.claim("a", 0)
+    one.reopen("a")
+    assert not one.claim("a", 1)
+    one.finish("a")
+    one.reopen("a")
+    assert one.claim("a", 2)
+    assert one.claims()[0].attempts == 1
+
+
+def test_facts_of_a_study_are_recalled_together(one: Store, tmp_path: Path) -> None:
+    one.remember("quarantine", "a", {"x": 1}, of_study=True)
+    one.remember("quarantine", "b", {"x": 2}, of_study=True)
+    Store(url_of(tmp_path), "other").remember("quarantine", "c", {"x": 3}, of_study=True)
+    assert [value["x"] for value in one.recall_all("quarantine")] == [1, 2]
 
 
 def test_a_claim_that_beat_again_is_not_taken_over(one: Store) -> None:

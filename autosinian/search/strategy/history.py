@@ -12,6 +12,8 @@ from autosinian.search.strategy.axes import Array, Axes
 
 KNOWN = "joint:known"
 """User attribute of a trial that was stopped early: its objectives, `None` where not measured."""
+WORTH_FINISHING = "worth finishing"
+"""Constraint that a trial breaks which was stopped for its lack of promise; it teaches nothing."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,11 @@ class History:
     def _row(self, trial: FrozenTrial) -> _Row | None:
         if not trial.params or (trial.state == TrialState.FAIL and not self.failures_teach):
             return None
-        constraints = {k: float(v) for k, v in trial.constraints.items() if np.isfinite(v)}
+        constraints = {
+            name: float(violation)
+            for name, violation in trial.constraints.items()
+            if np.isfinite(violation) and name != WORTH_FINISHING
+        }
         values: Sequence[Any]
         if trial.state == TrialState.COMPLETE:
             values = trial.values

@@ -22,11 +22,13 @@ from autosinian.search.strategy.predictors import POOR, Kernels, Predictors, tra
 from autosinian.search.strategy.proposals import Proposer, enumerated
 from autosinian.search.strategy.screen import best_parents, screened
 
-QUALITY_ATTRIBUTE = "joint:predictors"
+QUALITY_ATTRIBUTE = "autosinian:predictors"
 """Study attribute: for each objective the predictor's rank correlation on held-back trials."""
 POOR_FROM = 16
 """Trials from which on a poor rank correlation is believed."""
 PARENTS = 40
+MOST_STUDIES = 3
+"""Other studies that are learnt from, those of most trials."""
 FALLBACK_DRAWS = 3_000
 ENUMERABLE = 200_000
 
@@ -52,8 +54,8 @@ class JointSampler(BaseSampler):
     Args:
         seed: Of all random draws; the same seed and history propose the same.
         warm_start: What to begin with: parameters are proposed first, in their order; of trials
-            of other studies the feasible front is, and what they teach is believed as far as
-            this study's own trials agree.
+            of another study (or of several, a list each, for their figures may not compare) the
+            feasible front is, and what they teach is believed as far as this study's trials agree.
         constraints_func: Violations of a finished trial; zero or less is feasible.
         search_space: The whole space where it is known before the first trial.
         gates: Parameters that matter only where another has certain values. What an objective
@@ -66,7 +68,7 @@ class JointSampler(BaseSampler):
         self,
         *,
         seed: int | None = None,
-        warm_start: Sequence[Mapping[str, Any] | FrozenTrial] = (),
+        warm_start: Sequence[Mapping[str, Any] | FrozenTrial | Sequence[FrozenTrial]] = (),
         constraints_func: Callable[[FrozenTrial], Sequence[float]] | None = None,
         search_space: Mapping[str, BaseDistribution] | None = None,
         gates: Mapping[str, Gate] | None = None,
@@ -74,8 +76,10 @@ class JointSampler(BaseSampler):
         stages: Stages | None = None,
     ) -> None:
         self._seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
-        self._warm_start = [dict(w) for w in warm_start if not isinstance(w, FrozenTrial)]
-        self._earlier = [w for w in warm_start if isinstance(w, FrozenTrial)]
+        self._warm_start = [dict(w) for w in warm_start if isinstance(w, Mapping)]
+        one = [w for w in warm_start if isinstance(w, FrozenTrial)]
+        several = [list(w) for w in warm_start if not isinstance(w, Mapping | FrozenTrial)]
+        self._earlier = [one, *several] if one else several
         self._cost = CostModel(stages) if stages is not None else None
         self._constraints_func = constraints_func
         self._known_space = dict(search_space) if search_space is not None else None
@@ -83,7 +87,7 @@ class JointSampler(BaseSampler):
         self._failures_teach = failures_teach
         self._mind: _Mind | None = None
         self._lock = threading.Lock()
-        self._told_quality: list[dict[str, Any]] | None = None
+        self._told_quality: dict[str, dict[str, float]] | None = None
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -265,14 +269,13 @@ class JointSampler(BaseSampler):
         return lambda points: cost.log_seconds([axes.decode(point) for point in points])
 
     def _tell_quality(self, study: optuna.Study, predictors: Predictors) -> None:
-        told = [
-            {
-                "name": o.quality.name,
+        told = {
+            o.quality.name: {
                 "rank_correlation": round(o.quality.rank_correlation, 4),
                 "trials": o.quality.trials,
             }
             for o in predictors.objectives
-        ]
+        }
         if told != self._told_quality:
             self._told_quality = told
             study.set_user_attr(QUALITY_ATTRIBUTE, told)
@@ -287,13 +290,15 @@ class _Mind:
         gated: dict[str, Gate],
         maximized: list[bool],
         failures_teach: bool,
-        earlier: Sequence[FrozenTrial],
+        earlier: Sequence[Sequence[FrozenTrial]],
     ) -> None:
         self.space = space
         self.gated = gated
         self.maximized = maximized
-        self.axes = Axes(space, gated, beliefs_of(earlier, space, gated, maximized))
-        self.earlier_best = best_of(earlier, maximized)
+        largest = sorted(earlier, key=len, reverse=True)[:MOST_STUDIES]
+        beliefs = [b for trials in largest for b in beliefs_of(trials, space, gated, maximized)]
+        self.axes = Axes(space, gated, beliefs)
+        self.earlier_best = [values for trials in largest for values in best_of(trials, maximized)]
         self.history = History(self.axes, len(maximized), failures_teach)
         self.kernels = Kernels(self.axes)
 

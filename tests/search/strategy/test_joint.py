@@ -83,9 +83,9 @@ def test_forty_trials_find_what_uniform_draws_do_not_in_four_hundred(
 
 def test_the_quality_of_predictors_is_told(searched: optuna.Study) -> None:
     told = searched.user_attrs[QUALITY_ATTRIBUTE]
-    assert [entry["name"] for entry in told] == ["objective 0", "objective 1"]
-    assert all(entry["rank_correlation"] > 0.8 for entry in told)
-    assert all(entry["trials"] >= 35 for entry in told)
+    assert list(told) == ["objective 0", "objective 1"]
+    assert all(entry["rank_correlation"] > 0.8 for entry in told.values())
+    assert all(entry["trials"] >= 35 for entry in told.values())
 
 
 def test_a_seed_reproduces_and_another_does_not() -> None:
@@ -115,7 +115,10 @@ def test_no_two_workers_are_given_the_same_or_nearly_the_same(searched: optuna.S
 
 
 def test_an_exhausted_space_ends_with_that_word() -> None:
-    space = {"a": IntDistribution(0, 3), "b": CategoricalDistribution(("x", "y", "z"))}
+    space: dict[str, BaseDistribution] = {
+        "a": IntDistribution(0, 3),
+        "b": CategoricalDistribution(("x", "y", "z")),
+    }
     study = optuna.create_study(sampler=JointSampler(seed=0, search_space=space))
     for _ in range(12):
         trial = study.ask(space)
@@ -126,7 +129,7 @@ def test_an_exhausted_space_ends_with_that_word() -> None:
 
 
 def test_what_a_gate_closes_makes_no_new_candidate() -> None:
-    space = {
+    space: dict[str, BaseDistribution] = {
         "depth_0": CategoricalDistribution((1, 2)),
         "kernel_size_1": CategoricalDistribution((3, 5, 7)),
     }
@@ -173,15 +176,16 @@ def test_failed_trials_teach_where_not_to_go() -> None:
 
 
 def test_predictors_that_predict_nothing_step_aside() -> None:
-    study = optuna.create_study(sampler=JointSampler(seed=0))
-    space = {f"x_{i}": IntDistribution(0, 9) for i in range(5)}
+    sampler = JointSampler(seed=0)
+    study = optuna.create_study(sampler=sampler)
+    space: dict[str, BaseDistribution] = {f"x_{i}": IntDistribution(0, 9) for i in range(5)}
     for number in range(30):
         trial = study.ask(space)
         study.tell(trial, float(hash((number * 7919) % 104729) % 1009))
-    told = study.user_attrs[QUALITY_ATTRIBUTE][0]
+    told = study.user_attrs[QUALITY_ATTRIBUTE]["objective 0"]
     assert told["rank_correlation"] < 0.5
     trial = study.ask(space)
-    assert study.sampler.chance(study, _frozen(study, trial), {}) is None  # type: ignore[attr-defined]
+    assert sampler.chance(study, _frozen(study, trial), {}) is None
 
 
 def test_given_parameters_come_first_and_in_order() -> None:
@@ -215,7 +219,7 @@ def test_a_trial_stopped_early_teaches_what_it_knew() -> None:
         else:
             study.tell(trial, (accuracy, milliseconds))
     study.ask(SPACE)
-    trials = [entry["trials"] for entry in study.user_attrs[QUALITY_ATTRIBUTE]]
+    trials = [entry["trials"] for entry in study.user_attrs[QUALITY_ATTRIBUTE].values()]
     assert trials == [30, 20]
 
 

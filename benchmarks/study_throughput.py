@@ -1,0 +1,191 @@
+"""How many trials a second several processes add to one study, on SQLite and on PostgreSQL.
+
+    python benchmarks/study_throughput.py --output benchmarks/results/study_throughput.csv
+
+Each process asks for a candidate (uniform draws, each claimed), measures it and tells the result,
+through the storage, the claims and the order of writing that a search uses; only the measurement is
+cheap: a matrix product of the candidate's batch and resolution, timed. Then every trial is looked
+for: none lost, none twice. PostgreSQL is a server of this script's own, on the same machine.
+"""
+
+import argparse
+import csv
+import datetime
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from autosinian import __version__
+from autosinian.engine.processor import processor_name, usable_cores
+from autosinian.errors import AutosinianError
+from autosinian.evaluate.evaluation import Evaluation
+from autosinian.measure.measurement import Measurement
+from autosinian.search.ledger import Ledger
+from autosinian.search.outcome import CANDIDATE, read_outcome
+from autosinian.search.parameters import distributions
+from autosinian.search.sampler import DistinctSampler
+from autosinian.search.storage import load_study, open_storage, open_study
+from autosinian.space.candidate import Candidate
+from autosinian.space.document import parse_document
+from autosinian.space.space import Space
+from autosinian.store import Store
+from autosinian.store.patience import Patience
+from autosinian.supernet import open_supernet
+from autosinian.testing.postgresql import TemporaryServer, find_binaries
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+STUDY = "throughput"
+SPACE = f"""\
+supernet: {REPOSITORY / "pretrained" / "fashion_mnist.pt"}
+data: {{name: fashion_mnist}}
+engine: product
+objectives: [samples_per_second]
+constraints: [samples_per_second >= 1]
+serving: {{batch_size: {{low: 1, high: 64}}}}
+"""
+WIDTH = 16
+
+
+def measure(candidate: Candidate) -> Evaluation:
+    """Samples/s of a product of `batch x 3 r r` by `3 r r x WIDTH`."""
+    size = 3 * candidate.subnet.resolution**2
+    left = np.ones((candidate.engine.batch_size, size), np.float32)
+    right = np.ones((size, WIDTH), np.float32)
+    start = time.perf_counter()
+    left @ right
+    rate = len(left) / (time.perf_counter() - start)
+    measured = Measurement("Offline", "PerformanceOnly", valid=True, samples_per_second=rate)
+    return Evaluation({"Offline.samples_per_second": rate}, complete=True, measurements=(measured,))
+
+
+def work(url: str, trials: int, folder: Path) -> None:
+    """One process: wait for a line on stdin, then add its share of trials."""
+    document = parse_document(SPACE, "space")
+    assert document.supernet is not None
+    space = Space(document, open_supernet(document.supernet), (), ("fp32",))
+    patience = Patience(60.0)
+    store = Store(url, STUDY, patience)
+    sampler = DistinctSampler(space, store, [], seed=os.getpid(), kind="random")
+    storage = open_storage(url, patience=patience)
+    study = open_study(STUDY, storage, sampler, document, space.fingerprint())
+    ledger, dimensions = Ledger(study, store, space, folder), distributions(space)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for _ in range(trials):
+        trial = study.ask(dimensions)
+        candidate = space.decode(trial.params)
+        trial.set_user_attr(CANDIDATE, candidate.to_dict())
+        ledger.tell(trial, candidate, measure(candidate))
+
+
+def run(url: str, processes: int, trials: int, folder: Path) -> tuple[float, list[str]]:
+    """Trials per second of all together, and what is not as it must be."""
+    command = [sys.executable, __file__, "--work", url, "--trials", str(trials)]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    workers = [
+        subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(processes)
+    ]
+    for worker in workers:
+        assert worker.stdout is not None
+        worker.stdout.readline()
+    start = time.perf_counter()
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    told = [worker.communicate()[1] for worker in workers]
+    seconds = time.perf_counter() - start
+    found = [text for text in told if "Traceback" in text or "is locked" in text]
+    found += [f"a process ended with {w.returncode}" for w in workers if w.returncode]
+    wanted = processes * trials
+    records = read_outcome(load_study(STUDY, url)).records
+    finished = Counter(r.candidate.key for r in records if r.feasible and r.candidate is not None)
+    if sum(finished.values()) != wanted or len(records) != wanted:
+        found.append(f"{wanted} trials were told, {sum(finished.values())} are there")
+    found += [f"{key} is there {count} times" for key, count in finished.items() if count > 1]
+    claims = Counter(claim.state for claim in Store(url, STUDY).claims())
+    if claims != {"done": wanted}:
+        found.append(f"the claims are {dict(claims)}")
+    return wanted / seconds, found
+
+
+def main() -> int:
+    """Run it; prints a line for each storage."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--trials", type=int, default=100, help="of each process")
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--work", metavar="URL", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.work is not None:
+        work(arguments.work, arguments.trials, Path.cwd())
+        return 0
+    rows = []
+    for processes in arguments.processes:
+        rates = {}
+        with tempfile.TemporaryDirectory(prefix="autosinian-throughput-") as folder:
+            place = Path(folder)
+            storages = {"sqlite": f"sqlite:///{place / 'study.db'}"}
+            if find_binaries() is None:
+                print("no PostgreSQL server is installed", file=sys.stderr)
+                rates |= measure_storages(storages, processes, arguments.trials, place)
+            else:
+                with TemporaryServer() as server:
+                    storages["postgresql"] = server.url
+                    rates |= measure_storages(storages, processes, arguments.trials, place)
+        for storage, (rate, found) in rates.items():
+            row = {
+                "date": datetime.date.today().isoformat(),
+                "device": processor_name(),
+                "cores": usable_cores(),
+                "autosinian": __version__,
+                "optuna": version("optuna"),
+                "sqlalchemy": version("sqlalchemy"),
+                "storage": storage,
+                "processes": processes,
+                "trials": processes * arguments.trials,
+                "trials_per_second": round(rate, 2),
+                "over_sqlite": round(rate / rates["sqlite"][0], 2),
+                "complaints": len(found),
+            }
+            rows.append(row)
+            print(json.dumps(row))
+            for text in found:
+                print(f"complaint: {text[-2000:]}", file=sys.stderr)
+    if arguments.output is not None:
+        with arguments.output.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    return 1 if any(row["complaints"] for row in rows) else 0
+
+
+def measure_storages(
+    storages: dict[str, str], processes: int, trials: int, folder: Path
+) -> dict[str, tuple[float, list[str]]]:
+    """`run` for each storage."""
+    return {name: run(url, processes, trials, folder) for name, url in storages.items()}
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except AutosinianError as error:
+        sys.exit(f"study_throughput: {error}")
