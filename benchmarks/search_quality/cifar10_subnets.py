@@ -33,7 +33,7 @@ RUN_S = {"gpu": 5.0, "cpu": 3.0}
 """LoadGen's least duration in `search_spaces/cifar10_gpu.yaml` and `cifar10.yaml`."""
 ACCURACY_DROP = 0.02
 """As in `search_spaces/cifar10.yaml`: how much less accurate than the largest one may be."""
-GPU_LATENCY_US = 1500.0
+GPU_LATENCY_US = 500.0
 """A batch may take so long on the GPU: fast subnets keep it at larger batches than slow ones."""
 LARGEST = "96-444441-" + "7" * BLOCKS + "-" + "6" * BLOCKS
 SMALLEST = "64-222221-" + "3300" * STAGES + "3-" + "3300" * STAGES + "3"
@@ -61,10 +61,10 @@ def read_table(path: Path = TABLE) -> Table:
 
     return Table(
         words=tuple(row["subnet"] for row in rows),
-        accuracy=np.array([int(row["correct"]) / int(row["images"]) for row in rows]),
+        accuracy=np.array([number(row["correct"]) / number(row["images"]) for row in rows]),
         latency_us={name: np.array([number(row[name]) for row in rows]) for name in names},
         origin=tuple(row["origin"] for row in rows),
-        images=int(rows[0]["images"]),
+        images=max(int(row["images"] or 0) for row in rows),
     )
 
 
@@ -72,13 +72,15 @@ def read_table(path: Path = TABLE) -> Table:
 class Model:
     """Accuracy, and microseconds of a batch on one device, of any subnet at any batch size."""
 
-    surrogate: Surrogate
+    accuracy: Surrogate
+    log_low: Surrogate
+    log_high: Surrogate
     batches: tuple[int, int]
 
     def figures(self, genes: Genes, batch: NDArray[np.int64]) -> tuple[Vector, Vector]:
         """Accuracy and microseconds of `n` subnets at `n` batch sizes."""
-        accuracy, low, high = self.surrogate(genes).T
-        return accuracy, between(np.exp(low), np.exp(high), batch, self.batches)
+        low, high = np.exp(self.log_low(genes)), np.exp(self.log_high(genes))
+        return self.accuracy(genes), between(low, high, batch, self.batches)
 
     @cached_property
     def least_accuracy(self) -> float:
@@ -94,21 +96,24 @@ def between(low: Vector, high: Vector, batch: Any, batches: tuple[int, int]) -> 
     return time
 
 
-def measured(table: Table, device: str) -> tuple[list[str], Vector]:
-    """Subnets with all figures of a device, and these, `n x 3`: accuracy, logarithms of times."""
-    batches = GPU_BATCHES if device == "gpu" else CPU_BATCHES
-    times = [np.log(table.latency_us[f"{device}_b{batch}_us"]) for batch in batches]
-    figures = np.column_stack([table.accuracy, *times])
-    there = np.flatnonzero(np.isfinite(figures).all(axis=1))
-    return [table.words[i] for i in there], figures[there]
+def measured(table: Table, values: Vector) -> tuple[list[str], Vector]:
+    """Subnets that have one figure, and the figure."""
+    there = np.flatnonzero(np.isfinite(values))
+    return [table.words[i] for i in there], values[there]
 
 
 @cache
 def model_of(device: str) -> Model:
-    """The model of `gpu` or `cpu`, fitted on the shipped table; about a second."""
-    words, figures = measured(read_table(), device)
+    """The model of `gpu` or `cpu`, fitted on the shipped table; about two seconds."""
+    table = read_table()
+
+    def fitted(values: Vector) -> Surrogate:
+        words, known = measured(table, values)
+        return Surrogate(Genes.read(words), known)
+
     batches = GPU_BATCHES if device == "gpu" else CPU_BATCHES
-    return Model(Surrogate(Genes.read(words), figures), batches)
+    low, high = (np.log(table.latency_us[f"{device}_b{batch}_us"]) for batch in batches)
+    return Model(fitted(table.accuracy), fitted(low), fitted(high), batches)
 
 
 def space_of(batches: tuple[int, int] | None) -> dict[str, BaseDistribution]:
