@@ -18,7 +18,7 @@ from search_quality.problem import Answer, Parameters, Problem
 from search_quality.whole_trials import WholeTrials
 
 SECONDS = "seconds"
-LEAST_CHANCE = 0.03
+LEAST_CHANCE = 0.02
 """A trial less likely to join the front is stopped."""
 
 
