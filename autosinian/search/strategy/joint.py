@@ -20,6 +20,7 @@ from autosinian.search.strategy.cost import CostModel, Stages
 from autosinian.search.strategy.history import Facts, History
 from autosinian.search.strategy.predictors import POOR, Kernels, Predictors, train
 from autosinian.search.strategy.proposals import Proposer, enumerated
+from autosinian.search.strategy.quiet import one_thread
 from autosinian.search.strategy.screen import best_parents, screened
 
 QUALITY_ATTRIBUTE = "autosinian:predictors"
@@ -147,17 +148,17 @@ class JointSampler(BaseSampler):
         space = self.infer_relative_search_space(study, trial)
         maximized = [d == StudyDirection.MAXIMIZE for d in study.directions]
         trials = study.get_trials(deepcopy=False)
-        with self._lock:
+        with self._lock, one_thread():
             mind = self._remember(space, trials, maximized)
             facts = mind.history.read(trials)
             if facts.complete.sum() < _design_size(mind.axes):
                 return None
             names = [f"objective {j}" for j in range(len(maximized))]
             predictors = train(mind.axes, mind.kernels, facts, maximized, names)
-        if predictors is None or _poor(predictors):
-            return None
-        worth = weigh(predictors, facts, np.zeros((0, len(mind.axes))))
-        return worth.chance(mind.axes.encode(trial.params), known)
+            if predictors is None or _poor(predictors):
+                return None
+            worth = weigh(predictors, facts, np.zeros((0, len(mind.axes))))
+            return worth.chance(mind.axes.encode(trial.params), known)
 
     def proposals(
         self, study: optuna.Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
@@ -172,7 +173,7 @@ class JointSampler(BaseSampler):
         trials = study.get_trials(deepcopy=False)
         names = study.metric_names or [f"objective {j}" for j in range(len(maximized))]
         rng = np.random.default_rng([self._seed, trial.number])
-        with self._lock:
+        with self._lock, one_thread():
             mind = self._remember(search_space, trials, maximized)
             if self._cost is not None:
                 self._cost.read(trials)
@@ -187,7 +188,7 @@ class JointSampler(BaseSampler):
                     taken |= set(axes.keys(point[None]))
                     yield axes.decode(point)
         proposer = Proposer(axes, rng)
-        with self._lock:
+        with self._lock, one_thread():
             first = self._first(mind, facts, proposer, maximized, names, running, taken, study)
         for point in first:
             taken.add(point.tobytes())

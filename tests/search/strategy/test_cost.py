@@ -1,12 +1,15 @@
 import math
 
 import optuna
-from optuna.distributions import IntDistribution
+from optuna.distributions import BaseDistribution, IntDistribution
 
 from autosinian.search import JointSampler
 from autosinian.search.strategy.cost import CostModel, Stages
 
-SPACE = {"subnet": IntDistribution(0, 99), "batch": IntDistribution(1, 8)}
+SPACE: dict[str, BaseDistribution] = {
+    "subnet": IntDistribution(0, 99),
+    "batch": IntDistribution(1, 8),
+}
 STAGES = Stages(
     keys=lambda values: {"build": values["subnet"], "run": None},
     seconds=lambda trial: trial.user_attrs["seconds"],
