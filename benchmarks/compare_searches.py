@@ -118,8 +118,10 @@ def measure(options: argparse.Namespace) -> None:
     except TimeoutError:
         print("stopped at the limit; run again to go on", file=sys.stderr)
     finally:
+        # What runs beyond the limit is not waited for.
+        processes = list((pool._processes or {}).values())
         pool.shutdown(wait=False, cancel_futures=True)
-        for process in list((pool._processes or {}).values()):
+        for process in processes:
             process.terminate()
 
 
