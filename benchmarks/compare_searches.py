@@ -43,6 +43,7 @@ SUMMED = (
     *(f"seconds_to_{goal}" for goal in metrics.GOALS),
     *(f"accuracy_missed_{mark}" for mark in metrics.BOUND_MARKS),
     "infeasible_share",
+    "stopped_share",
     "repeats",
     "ask_s",
 )
@@ -100,6 +101,10 @@ def measure(options: argparse.Namespace) -> None:
         futures = {pool.submit(one, job, options.budget): job for job in todo}
         left = options.time
         for number, future in enumerate(as_completed(futures, timeout=left), 1):
+            error = future.exception()
+            if error is not None:
+                print(f"{futures[future]} failed: {error!r}", file=sys.stderr, flush=True)
+                continue
             row = future.result()
             append(options.output, row)
             elapsed = time.monotonic() - start
@@ -113,8 +118,10 @@ def measure(options: argparse.Namespace) -> None:
     except TimeoutError:
         print("stopped at the limit; run again to go on", file=sys.stderr)
     finally:
+        # What runs beyond the limit is not waited for.
+        processes = list((pool._processes or {}).values())
         pool.shutdown(wait=False, cancel_futures=True)
-        for process in list((pool._processes or {}).values()):
+        for process in processes:
             process.terminate()
 
 

@@ -40,14 +40,14 @@ FOLDS = 5
 BETWEEN = {"gpu": 16, "cpu": 4}
 
 
-def held_back(words: list[str], targets: Vector) -> Vector:
-    """For each subnet the predictions, `n x m`, of a model that has not seen it."""
+def held_back(words: list[str], target: Vector) -> Vector:
+    """For each subnet the prediction of a model that has not seen it."""
     genes = Genes.read(words)
     fold = np.random.default_rng(0).permutation(len(words)) % FOLDS
-    predicted = np.zeros(targets.shape)
+    predicted = np.zeros(target.shape)
     for number in range(FOLDS):
         out = fold == number
-        model = Surrogate(genes.take(np.flatnonzero(~out)), targets[~out])
+        model = Surrogate(genes.take(np.flatnonzero(~out)), target[~out])
         predicted[out] = model(genes.take(np.flatnonzero(out)))
     return predicted
 
@@ -63,30 +63,26 @@ def rank_correlation(first: Vector, second: Vector) -> float:
 
 def errors(table: Table) -> list[dict[str, object]]:
     """One row for each figure the model stands for."""
-    found: list[dict[str, object]] = []
+    words, real = measured(table, table.accuracy)
+    noise = float(np.mean(np.sqrt(real * (1 - real) / table.images)))
+    guess = held_back(words, real)
+    found = [error_row("accuracy", real, guess, relative=False, noise=noise)]
     for device, batches in (("gpu", GPU_BATCHES), ("cpu", CPU_BATCHES)):
-        names = [f"{device}_b{batch}_us" for batch in batches]
-        if not set(names) <= set(table.latency_us):
-            continue
-        words, figures = measured(table, device)
-        predicted = held_back(words, figures)
-        if not found:
-            real = figures[:, 0]
-            noise = float(np.mean(np.sqrt(real * (1 - real) / table.images)))
-            found.append(error_row("accuracy", real, predicted[:, 0], relative=False, noise=noise))
-        for column, name in enumerate(names, 1):
-            again = table.latency_us[f"{name}_again"] / table.latency_us[name]
-            real, guess = np.exp(figures[:, column]), np.exp(predicted[:, column])
-            spread = float(np.nanmean(np.abs(again - 1)))
-            found.append(error_row(name, real, guess, relative=True, noise=spread))
+        held: list[dict[str, float]] = []
+        for batch in batches:
+            name = f"{device}_b{batch}_us"
+            words, real = measured(table, table.latency_us[name])
+            guess = np.exp(held_back(words, np.log(real)))
+            held.append(dict(zip(words, guess.tolist(), strict=True)))
+            again = table.latency_us.get(f"{name}_again", np.full(len(table.words), np.nan))
+            off = np.abs(again / table.latency_us[name] - 1)
+            noise_of = float(np.nanmean(off)) if np.isfinite(off).any() else None
+            found.append(error_row(name, real, guess, relative=True, noise=noise_of))
         name = f"{device}_b{BETWEEN[device]}_us"
-        if name in table.latency_us:
-            values = dict(zip(table.words, table.latency_us[name].tolist(), strict=True))
-            there = [i for i, word in enumerate(words) if np.isfinite(values[word])]
-            low, high = np.exp(predicted[there, 1]), np.exp(predicted[there, 2])
-            guess = between(low, high, np.full(len(there), BETWEEN[device]), batches)
-            real = np.array([values[words[i]] for i in there])
-            found.append(error_row(f"{name} (in between)", real, guess, relative=True, noise=None))
+        words, real = measured(table, table.latency_us[name])
+        low, high = (np.array([known[word] for word in words]) for known in held)
+        guess = between(low, high, np.full(len(words), BETWEEN[device]), batches)
+        found.append(error_row(f"{name} (in between)", real, guess, relative=True, noise=None))
     return found
 
 

@@ -230,7 +230,7 @@ def about(device: str) -> Row:
 
 
 def table(plan: Plan, output: Path) -> list[Row]:
-    """Write one row a subnet with all that was measured; subnets without accuracy are left out.
+    """Write one row for each subnet of which anything was measured, empty where it was not.
 
     A latency is the median of its measurements without repeat 1, which stands by itself under
     `_again`: how far one measurement is from the figure told.
@@ -245,13 +245,19 @@ def table(plan: Plan, output: Path) -> list[Row]:
                 float(row["latency_us"])
             )
             devices[f"{prefix}_device"] = f"{row['device']}, {row['engine']}"
+    accuracies = {row["subnet"]: row for row in plan.rows("accuracy")}
     merged = []
-    for row in plan.rows("accuracy"):
-        latencies = {
-            name: statistics.median(values[row["subnet"]]) if row["subnet"] in values else ""
-            for name, values in sorted(columns.items())
-        }
-        merged.append({**row, **latencies, **devices})
+    for number in GENERATIONS:
+        for row in plan.rows(f"generation-{number}"):
+            text = row["subnet"]
+            latencies = {
+                name: statistics.median(values[text]) if text in values else ""
+                for name, values in sorted(columns.items())
+            }
+            if text in accuracies or any(latencies.values()):
+                known = accuracies.get(text, dict.fromkeys(accuracy.FIELDS, ""))
+                chosen = {"subnet": text, "generation": number, "origin": row["origin"]}
+                merged.append({**known, **chosen, **latencies, **devices})
     if merged:
         text = io.StringIO()
         writer = csv.DictWriter(text, list(merged[0]), lineterminator="\n")
@@ -288,15 +294,12 @@ def summary(rows: list[Row]) -> None:
     """A short table of what is there."""
     print(f"{len(rows)} subnets")
     for name in rows[0] if rows else ():
-        values = [
-            float(row[name]) for row in rows if name.endswith(("_us", "_again")) and row[name]
-        ]
-        if values:
-            low, high = min(values), max(values)
-            print(f"{name:24} {len(values):6} rows {low:12.1f} to {high:.1f} us")
-    if rows:
-        accuracies = [int(row["correct"]) / int(row["images"]) for row in rows]
-        print(f"{'accuracy':24} {len(rows):6} rows {min(accuracies):.4f} to {max(accuracies):.4f}")
+        if name.endswith(("_us", "_again")):
+            values = [float(row[name]) for row in rows if row[name] != ""]
+            print(f"{name:24} {len(values):6} rows {min(values):12.1f} to {max(values):.1f} us")
+    shares = [int(row["correct"]) / int(row["images"]) for row in rows if row["correct"]]
+    if shares:
+        print(f"{'accuracy':24} {len(shares):6} rows {min(shares):.4f} to {max(shares):.4f}")
 
 
 def main() -> None:

@@ -6,11 +6,14 @@ costs seen, the problem's own first, so that a front comes out; predictors are t
 what was measured; and a round in which nothing keeps the bound ends with what misses it least.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from search_quality.grid import Grid, Rows, words
 from search_quality.predictors import Predictors
 from search_quality.problem import Answer, Parameters, Points, Problem
+from search_quality.whole_trials import WholeTrials
 
 FIRST = 40
 POPULATION = 100
@@ -21,7 +24,7 @@ BOUNDS = 10
 TRAIN_EVERY = 10
 
 
-class EvolutionFinder:
+class EvolutionFinder(WholeTrials):
     """Random networks first, then the predicted best under each bound of the ladder in turn."""
 
     def __init__(self, problem: Problem, seed: int) -> None:
@@ -45,7 +48,7 @@ class EvolutionFinder:
         self._taken.add(row.tobytes())
         return row, self._grid.decode(row)
 
-    def tell(self, token: Rows, answer: Answer) -> None:
+    def tell(self, token: Rows, answer: Answer, seconds: Mapping[str, float]) -> None:
         """Keep what was measured."""
         self._rows.append(token)
         self._answers.append(answer)

@@ -5,12 +5,15 @@ Modalities* (2022): measure a batch, train a predictor for each objective on all
 run NSGA-II on the predictors, measure the best batch of what it found, and so on.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from search_quality.grid import Grid, Rows, words
 from search_quality.hypervolume import best_of
 from search_quality.predictors import Predictors
 from search_quality.problem import Answer, Parameters, Problem
+from search_quality.whole_trials import WholeTrials
 
 FIRST = 25
 BATCH = 25
@@ -18,7 +21,7 @@ POPULATION = 100
 GENERATIONS = 40
 
 
-class Linas:
+class Linas(WholeTrials):
     """Batches of measurements chosen by NSGA-II on ridge predictors; random at first."""
 
     def __init__(self, problem: Problem, seed: int, *, warm: bool = False) -> None:
@@ -40,7 +43,7 @@ class Linas:
         self._taken.add(row.tobytes())
         return row, self._grid.decode(row)
 
-    def tell(self, token: Rows, answer: Answer) -> None:
+    def tell(self, token: Rows, answer: Answer, seconds: Mapping[str, float]) -> None:
         """Keep what was measured."""
         self._rows.append(token)
         self._answers.append(answer)

@@ -32,8 +32,9 @@ def row(problem: Problem, trace: Trace, second_marks: tuple[float, ...]) -> dict
         found[f"seconds_to_{goal}"] = round(float(clock[first[0]]), 1) if len(first) else ""
     for mark in BOUND_MARKS:
         found[f"accuracy_missed_{mark}"] = _round(missed(problem, trace, mark))
-    feasible = [evaluation.feasible for evaluation in trace.evaluations]
-    found["infeasible_share"] = _round(1 - float(np.mean(feasible)))
+    ran = [e.feasible for e in trace.evaluations if e.objectives is not None]
+    found["infeasible_share"] = _round(1 - float(np.mean(ran)))
+    found["stopped_share"] = _round(1 - len(ran) / len(trace.evaluations))
     found["repeats"] = trace.repeats
     found["ask_s"] = round(trace.ask_s, 4)
     return found
@@ -43,7 +44,7 @@ def share_curve(problem: Problem, trace: Trace) -> Points:
     """The share of the front's hypervolume after each evaluation."""
     shares, points = np.zeros(len(trace.evaluations)), list[tuple[float, float]]()
     for index, evaluation in enumerate(trace.evaluations):
-        if evaluation.feasible:
+        if evaluation.feasible and evaluation.objectives is not None:
             points.append(evaluation.objectives)
             shares[index] = problem.share(np.array(points))
         elif index:
@@ -60,7 +61,9 @@ def missed(problem: Problem, trace: Trace, count: int) -> float:
         (
             evaluation.objectives[0]
             for evaluation in trace.evaluations[:count]
-            if evaluation.feasible and problem.within(evaluation.objectives[1])
+            if evaluation.feasible
+            and evaluation.objectives is not None
+            and problem.within(evaluation.objectives[1])
         ),
         default=problem.reference[0],
     )

@@ -19,15 +19,24 @@ Gates = Mapping[str, tuple[str, tuple[Any, ...]]]
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a trial's work, of `seconds`; work of a `key` that was done is not done again."""
+    """A part of a trial's work, of `seconds`; work of one name and `key` is done once.
 
+    `tells` are the objectives that are known after it, by index, with the standard deviation of
+    what it finds: 0 where that is exact.
+    """
+
+    name: str
     key: Hashable
     seconds: float
+    tells: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a trial finds: two objectives, violations (0 or less is feasible), its stages."""
+    """What a trial finds: two objectives, violations (0 or less is feasible), its stages in order.
+
+    After the last stage everything is known.
+    """
 
     objectives: tuple[float, float]
     constraints: Mapping[str, float]
@@ -47,7 +56,8 @@ class Problem:
     `directions` says. `gates` names for a parameter the parent and the parent's values at which
     it matters. `key` is equal for parameters that mean the same. `front` (`n x 2`) is the front
     of the feasible, exact or the best known; hypervolume is measured from `reference`. `bound`
-    is on the second objective, for the best accuracy that keeps it.
+    is on the second objective, for the best accuracy that keeps it. `work` tells the key of each
+    stage by its name, without doing it.
     """
 
     name: str
@@ -60,6 +70,7 @@ class Problem:
     bound: float
     gates: Gates = field(default_factory=dict)
     warm_start: Sequence[Parameters] = ()
+    work: Callable[[Parameters], Mapping[str, Hashable]] = lambda _: {}
 
     @property
     def signs(self) -> Points:

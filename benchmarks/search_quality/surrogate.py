@@ -21,28 +21,27 @@ class SurrogateSettings:
 
 
 class Surrogate:
-    """Ridge on which kind each block is, and kernel ridge on what that leaves, for all figures.
+    """Ridge on which kind each block is, and kernel ridge on what that leaves.
 
     The kernel, `exp(-d^2 / 2 l^2)` of genes as numbers, lets effects depend on each other: the
-    model is not additive in the genes. Closed form: the same table gives the same model. `targets`
-    is `n x m`.
+    model is not additive in the genes. Closed form: the same table gives the same model.
     """
 
     def __init__(
-        self, genes: Genes, targets: Vector, settings: SurrogateSettings | None = None
+        self, genes: Genes, target: Vector, settings: SurrogateSettings | None = None
     ) -> None:
         self._settings = settings or SurrogateSettings()
         features = _features(genes)
-        self._centre, self._mean = features.mean(0), targets.mean(0)
+        self._centre, self._mean = features.mean(0), float(target.mean())
         x = features - self._centre
         gram = x.T @ x + self._settings.ridge * np.eye(x.shape[1])
-        self._slopes = np.linalg.solve(gram, x.T @ (targets - self._mean))
+        self._slopes = np.linalg.solve(gram, x.T @ (target - self._mean))
         self._known = _numbers(genes)
         kernel = self._kernel(self._known) + self._settings.noise * np.eye(len(x))
-        self._weights = np.linalg.solve(kernel, targets - self._mean - x @ self._slopes)
+        self._weights = np.linalg.solve(kernel, target - self._mean - x @ self._slopes)
 
     def __call__(self, genes: Genes) -> Vector:
-        """Predictions, `n x m`."""
+        """Predictions, `n`."""
         linear: Vector = (_features(genes) - self._centre) @ self._slopes + self._mean
         return linear + self._kernel(_numbers(genes)) @ self._weights
 
