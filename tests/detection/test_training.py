@@ -10,7 +10,7 @@ import torch
 
 from autosinian.cli.main import main
 from autosinian.detection.augmentation import Augmentation
-from autosinian.detection.checkpoint import load_detector
+from autosinian.detection.checkpoint import Detector, load_detector, save_detector
 from autosinian.detection.network import SsdConfig
 from autosinian.detection.training import CHECKPOINT, LOG, Training, TrainingOptions
 from autosinian.detection.voc import read_voc
@@ -104,3 +104,13 @@ def test_bad_input_of_the_command_is_told_in_one_line(
 ) -> None:
     assert main(["ssd", "train", *words]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_the_export_command_writes_the_onnx(
+    narrow: Detector, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_detector(tmp_path / "detector.pt", narrow)
+    target = tmp_path / "detector.onnx"
+    assert main(["ssd", "export", str(tmp_path / "detector.pt"), str(target)]) == 0
+    assert capsys.readouterr().out.strip() == str(target)
+    assert target.stat().st_size > 100_000
