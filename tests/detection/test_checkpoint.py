@@ -83,7 +83,7 @@ def test_what_does_not_fit_is_told_by_name(narrow: Detector, tmp_path: Path) -> 
         ({"conf__0__weight": None}, "must have SSD-ResNet34's names"),
     ):
         with pytest.raises(InputError, match=told):
-            load_detector(_changed(narrow, tmp_path, **changes))  # type: ignore[arg-type]
+            load_detector(_changed(narrow, tmp_path, **changes))
 
 
 def test_code_in_a_checkpoint_is_refused(tmp_path: Path) -> None:

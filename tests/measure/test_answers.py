@@ -55,7 +55,8 @@ def test_responses_have_mlperfs_seven_columns_and_score(tmp_path: Path) -> None:
         truth[index, 0] = [*_box(place), 2, 0]
     np.save(tmp_path / "truth.npy", truth)
     accuracy, answered = answers.score(_log(tmp_path, content), tmp_path / "truth.npy", 5)
-    assert (accuracy, answered) == (pytest.approx(1.0), 5)
+    assert accuracy == pytest.approx(1.0)
+    assert answered == 5
     found, _ = read_detections(_log(tmp_path, content), 5)
     assert found[:, 0].tolist() == [1, 4]
     assert found[1, 1:5] == pytest.approx(_box(6000))
