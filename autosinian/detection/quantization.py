@@ -13,16 +13,17 @@ from autosinian.detection.annotations import AnnotatedImages
 from autosinian.detection.checkpoint import Detector
 from autosinian.detection.evaluate import evaluate_split
 from autosinian.detection.inputs import input_batches
+from autosinian.detection.suppression import Suppression
 from autosinian.encodings.calibrated import Calibrated, calibrate
 from autosinian.encodings.configuration import Configuration, symmetric_configuration
 from autosinian.encodings.encoding import Encodings
 from autosinian.encodings.exceptions import Exceptions
-from autosinian.encodings.sensitivity import KINDS, Choice, choose_exceptions
+from autosinian.encodings.sensitivity import KINDS, Choice, choose_exceptions, relative_noise
 from autosinian.equalize.equalize import Equalized, equalize, folded
 from autosinian.errors import InputError
 from autosinian.quantize.threshold import PERCENTILE
 
-SENSITIVITY_IMAGES = 8
+SENSITIVITY_IMAGES = 4
 """So many validation images are enough to tell how sensitive a layer is."""
 
 
@@ -157,9 +158,24 @@ def choose_on(
         target * in_float,
         start,
         kinds=kinds,
+        noise=detection_noise,
         advance=_told("measuring sensitivities"),
     )
     return ChosenExceptions(in_float, choice)
+
+
+def detection_noise(given: Sequence[torch.Tensor], reference: Sequence[torch.Tensor]) -> float:
+    """`relative_noise` of offsets and scores where the float network sees an object.
+
+    Most default boxes are background with any offsets: what happens there changes no detection.
+    """
+    seen = (reference[1][:, 1:].amax(dim=1) > Suppression().score).unsqueeze(1)
+    if not bool(seen.any()):
+        return relative_noise(given, reference)
+    return relative_noise(
+        [output.masked_select(seen) for output in given],
+        [output.masked_select(seen) for output in reference],
+    )
 
 
 def map_of(

@@ -38,14 +38,16 @@ class Choice:
     sensitivities: tuple[Sensitivity, ...]
 
 
-def noise(module: nn.Module, reference: Sequence[Tensor], images: Tensor) -> float:
-    """Power of what differs from `reference` over power of the reference, mean over outputs."""
-    with torch.no_grad():
-        outputs = _outputs(module, images)
+Noise = Callable[[Sequence[Tensor], Sequence[Tensor]], float]
+"""From a network's outputs and those it should have to how far they are apart."""
+
+
+def relative_noise(given: Sequence[Tensor], reference: Sequence[Tensor]) -> float:
+    """Power of the difference over power of the reference, mean over outputs."""
     shares = []
-    for given, expected in zip(outputs, reference, strict=True):
+    for output, expected in zip(given, reference, strict=True):
         power = (expected - expected.mean()).square().sum()
-        shares.append(float((given - expected).square().sum() / power))
+        shares.append(float((output - expected).square().sum() / power))
     return sum(shares) / len(shares)
 
 
@@ -55,6 +57,7 @@ def measure_sensitivity(
     start: Exceptions | None = None,
     *,
     kinds: Sequence[str] = KINDS,
+    noise: Noise = relative_noise,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Sensitivity]:
     """Every exception that `kinds` allow beside `start`, alone, on `images` `N x C x H x W`.
@@ -63,12 +66,14 @@ def measure_sensitivity(
     """
     start = start or Exceptions()
     with torch.no_grad():
-        reference = _outputs(calibrated.network, images)
-    before = noise(calibrated.simulated(start), reference, images)
+        reference = outputs_of(calibrated.network, images)
+        before = noise(outputs_of(calibrated.simulated(start), images), reference)
     candidates = list(_candidates(calibrated, start, kinds))
     found = []
     for done, (kind, name) in enumerate(candidates, start=1):
-        after = noise(calibrated.simulated(_with(start, kind, name)), reference, images)
+        simulated = calibrated.simulated(_with(start, kind, name))
+        with torch.no_grad():
+            after = noise(outputs_of(simulated, images), reference)
         found.append(Sensitivity(kind, name, after, before - after))
         advance(done, len(candidates))
     return sorted(found, key=lambda item: (-item.gain, item.kind, item.name))
@@ -82,14 +87,15 @@ def choose_exceptions(
     start: Exceptions | None = None,
     *,
     kinds: Sequence[str] = KINDS,
+    noise: Noise = relative_noise,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Choice:
     """The shortest list beyond `start` whose `accuracy` reaches `target`, from the most sensitive.
 
     Where `start` itself does, nothing is measured. Then asymmetric ranges are tried, which cost an
     engine little, and beyond the best of them modules in higher precision; lists double in length.
-    Where none reaches `target` the most accurate is chosen. Sensitivity is measured on `images`,
-    `N x C x H x W`.
+    Where none reaches `target` the most accurate is chosen. Sensitivity is measured as `noise` on
+    `images`, `N x C x H x W`.
     """
     best = start or Exceptions()
     most = accuracy(calibrated.simulated(best))
@@ -99,7 +105,9 @@ def choose_exceptions(
         wanted = [kind for kind in group if kind in kinds]
         if most >= target or not wanted:
             continue
-        found = measure_sensitivity(calibrated, images, best, kinds=wanted, advance=advance)
+        found = measure_sensitivity(
+            calibrated, images, best, kinds=wanted, noise=noise, advance=advance
+        )
         sensitivities += found
         for exceptions in _growing(best, [item for item in found if item.gain > 0]):
             value = accuracy(calibrated.simulated(exceptions))
@@ -145,7 +153,8 @@ def _candidates(
             if slot.symmetric and signed and not slot.higher_precision:
                 yield "asymmetric_activations", slot.name
     if "higher_precision" in kinds:
-        for name, _ in layers:
+        tensors = [slot.name for slot in placement.activations if not slot.higher_precision]
+        for name in dict.fromkeys([*(name for name, _ in layers), *tensors]):
             yield "higher_precision", name
 
 
@@ -153,6 +162,7 @@ def _with(exceptions: Exceptions, kind: str, name: str) -> Exceptions:
     return replace(exceptions, **{kind: (*getattr(exceptions, kind), name)})
 
 
-def _outputs(module: nn.Module, images: Tensor) -> list[Tensor]:
+def outputs_of(module: nn.Module, images: Tensor) -> list[Tensor]:
+    """What a network gives, as a list whether it is one tensor or several."""
     result = module(images)
     return [result] if isinstance(result, Tensor) else list(result)

@@ -10,15 +10,18 @@ The ids of published autoconfig files (0 to 40) name another engine's kernels; o
   older ones, and give more programs to small batches.
 * `pipeline` (`PIPELINES`): bytes of an input pixel loaded a step (4-bit channels: two a byte), and
   how many steps are in flight.
-* `flavour`: bit 0 keeps the weights packed in 4 bits in memory (unpacked in the kernel; else
-  unpacked once beforehand: twice the bytes, fewer instructions); bit 1 runs a fixed number of
-  persistent programs, each making many tiles; bit 2 requantizes with integers instead of exact
-  float32.
+* `flavour` (`FLAVOURS`): `packed_weights` keeps weights in 4 bits in memory and unpacks them in the
+  kernel (else unpacked once beforehand: twice the bytes, fewer instructions); `persistent` runs a
+  fixed number of programs, each making many tiles; `integer_requantize` uses integers instead of
+  exact float32; `residual_first` starts the accumulators with an identity residual instead of
+  adding it last; `stationary` is another kernel for 1x1 convolutions, whose persistent programs
+  keep their weights and take all input channels in one step; `chained` computes a block's last
+  convolution and the next block's first one in one launch: both lines then have the same id.
 
 All give the same results, bit for bit; only time differs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -35,7 +38,7 @@ TILES = (
     (64, 64, 4),
     (64, 128, 4),
     (64, 256, 4),
-    (64, 256, 8),
+    (32, 128, 4),
     (128, 64, 4),
     (128, 64, 8),
     (128, 128, 4),
@@ -54,10 +57,25 @@ PIPELINES = (
     (64, 4),
     (128, 2),
     (128, 3),
+    (32, 1),
+    (64, 1),
+    (128, 1),
 )
-FLAVOURS = (0, 1, 2, 3, 4)
+FLAVOURS = {
+    0: (),
+    1: ("packed_weights",),
+    2: ("persistent",),
+    3: ("packed_weights", "persistent"),
+    4: ("integer_requantize",),
+    8: ("residual_first",),
+    10: ("persistent", "residual_first"),
+    12: ("stationary",),
+    13: ("stationary", "residual_first"),
+    14: ("chained",),
+    15: ("chained", "residual_first"),
+}
 
-_SMALLEST_WAVE = 132
+_WAVE = 132
 _WASTE = 4
 
 
@@ -71,9 +89,16 @@ class Configuration:
     warps: int
     step_bytes: int
     stages: int
-    packed_weights: bool
-    persistent: bool
-    integer_requantize: bool
+    packed_weights: bool = False
+    persistent: bool = False
+    integer_requantize: bool = False
+    residual_first: bool = False
+    stationary: bool = False
+    chained: bool = False
+
+    def follower_channels(self, channels: int) -> int:
+        """Output channels of a chained follower's tile, of `channels` in all."""
+        return min(channels & -channels, self.channels)
 
 
 @cache
@@ -85,17 +110,15 @@ def configurations() -> dict[int, Configuration]:
 def _all() -> Iterator[Configuration]:
     for tile, (pixels, channels, warps) in enumerate(TILES):
         for pipeline, (step_bytes, stages) in enumerate(PIPELINES):
-            for flavour in FLAVOURS:
+            for number, flavour in FLAVOURS.items():
                 yield Configuration(
-                    FIRST_ID + 16 * (16 * tile + pipeline) + flavour,
+                    FIRST_ID + 16 * (16 * tile + pipeline) + number,
                     pixels,
                     channels,
                     warps,
                     step_bytes,
                     stages,
-                    packed_weights=bool(flavour & 1),
-                    persistent=bool(flavour & 2),
-                    integer_requantize=bool(flavour & 4),
+                    **dict.fromkeys(flavour, True),
                 )
 
 
@@ -143,6 +166,26 @@ def refusal(configuration: Configuration, shape: LayerShape, shared_limit: int) 
             return f"steps must divide the {branch_bytes} bytes of the downsample's input pixel"
     if configuration.packed_weights and not _packable(shape):
         return "only 4-bit weights of 4-bit activations can be kept packed"
+    if configuration.stationary and (
+        shape.kernel != (1, 1)
+        or shape.stride != (1, 1)
+        or shape.padding != (0, 0)
+        or shape.relu_first
+        or (residual is not None and residual.kind != "identity")
+        or configuration.step_bytes != shape.slice_bytes
+    ):
+        return (
+            "weights can stay only for a 1x1 convolution of stride 1, without a downsample, whose "
+            "input channels are one step"
+        )
+    if configuration.chained and (
+        shape.follower is None or shape.relu_first or shape.out_bits != 4
+    ):
+        return "no 1x1 convolution of 4 bits follows that could be computed in the same launch"
+    if configuration.residual_first and (
+        residual is None or residual.kind != "identity" or shape.relu_first
+    ):
+        return "only an identity residual added before the ReLU can start the accumulators"
     need = shared_bytes(configuration, shape)
     if need > shared_limit:
         return f"{need} bytes of shared memory are needed and {shared_limit} are there"
@@ -166,11 +209,12 @@ def require_valid(identity: int, shape: LayerShape, shared_limit: int, layer: st
 
 
 def candidates(shape: LayerShape, batch: int, shared_limit: int) -> tuple[Configuration, ...]:
-    """The configurations worth measuring for a shape and batch, most promising first.
+    """The configurations worth measuring for a shape and batch, in order of id.
 
     Dropped beforehand: what does not fit; more steps in flight than there are steps; tiles larger
-    than `_WASTE` times the work; small tiles where large ones already fill the GPU; integer
-    requantization, which is never faster (it is there for weights that float32 cannot do).
+    than `_WASTE` times the work; small tiles where large ones already fill the GPU; persistent
+    programs that would make only a few tiles each; integer requantization, which is never faster
+    (it is there for weights that float32 cannot do).
     """
     pixels = shape.out_pixels * batch
     steps_of_bytes = shape.kernel[0] * shape.kernel[1] * shape.slice_bytes
@@ -178,37 +222,109 @@ def candidates(shape: LayerShape, batch: int, shared_limit: int) -> tuple[Config
     for choice in configurations().values():
         if choice.integer_requantize or refusal(choice, shape, shared_limit) is not None:
             continue
-        steps = steps_of_bytes // choice.step_bytes
-        if choice.stages > max(2, steps):
+        if not choice.stationary and choice.stages > max(2, steps_of_bytes // choice.step_bytes):
             continue
         if choice.pixels > max(16, _WASTE * pixels):
             continue
-        programs = -(-pixels // choice.pixels) * (shape.out_channels // choice.channels)
-        if choice.pixels < 64 and programs > 8 * _SMALLEST_WAVE:
+        programs = _programs(choice, shape, batch)
+        if choice.pixels < 64 and programs > 8 * _WAVE:
             continue
-        if choice.persistent and programs < 4 * _SMALLEST_WAVE:
+        if choice.chained and programs < 2 * _WAVE * (shape.out_channels // choice.channels):
             continue
-        if choice.packed_weights and choice.persistent:
+        if choice.stationary and programs < 2 * _WAVE:
             continue
-        kept.append((abs(_promise(choice, programs)), choice.id, choice))
-    return tuple(choice for _, _, choice in sorted(kept))
+        if choice.persistent and (programs < 4 * _WAVE or choice.packed_weights):
+            continue
+        kept.append(choice)
+    return tuple(kept)
 
 
-def _promise(choice: Configuration, programs: int) -> float:
-    """Smaller is likelier to be fast: whole waves, middling tiles, plain flavours."""
-    filled = min(1.0, programs / _SMALLEST_WAVE)
-    area = choice.pixels * choice.channels / (128 * 128)
-    return (
-        (1 - filled) * 4
-        + abs(area - 1 if area > 1 else 1 / max(area, 0.01) - 1) * 0.2
-        + 0.4 * choice.packed_weights
-        + 0.2 * choice.persistent
-    )
+def first_round(choices: Sequence[Configuration], shape: LayerShape) -> tuple[Configuration, ...]:
+    """Of `candidates`, one of each tile: plain flavour, the middle pipeline that fits."""
+    best: dict[tuple[int, ...], Configuration] = {}
+    for choice in choices:
+        if _flavour(choice) not in (_PLAIN, _STATIONARY, _CHAINED):
+            continue
+        tile = _kind(choice)
+        if tile not in best or _plainness(choice, shape) < _plainness(best[tile], shape):
+            best[tile] = choice
+    return tuple(best.values())
+
+
+def next_round(
+    choices: Sequence[Configuration], ranking: Sequence[Configuration], tiles: int
+) -> tuple[Configuration, ...]:
+    """Of `candidates`, what is one step away from the best of the first `tiles` tiles in `ranking`.
+
+    A step is another pipeline, or another flavour.
+    """
+    leaders: dict[tuple[int, ...], Configuration] = {}
+    for choice in ranking:
+        leaders.setdefault(_kind(choice), choice)
+    near = []
+    for leader in list(leaders.values())[:tiles]:
+        for choice in choices:
+            if _tile(choice) != _tile(leader):
+                continue
+            same_pipeline = (choice.step_bytes, choice.stages) == (
+                leader.step_bytes,
+                leader.stages,
+            )
+            if same_pipeline != (_flavour(choice) == _flavour(leader)):
+                near.append(choice)
+    return tuple(near)
 
 
 def default_configuration(shape: LayerShape, batch: int, shared_limit: int) -> Configuration:
     """What runs where nothing was tuned. Raises `InputError` where nothing fits."""
-    choices = candidates(shape, batch, shared_limit)
+    choices = [
+        choice
+        for choice in first_round(candidates(shape, batch, shared_limit), shape)
+        if _flavour(choice) == _PLAIN
+    ]
     if not choices:
         raise InputError(f"no kernel configuration fits a layer of shape {shape.text}")
-    return choices[0]
+    return min(choices, key=lambda choice: _cost(choice, shape, batch))
+
+
+def _tile(choice: Configuration) -> tuple[int, int, int]:
+    return choice.pixels, choice.channels, choice.warps
+
+
+def _kind(choice: Configuration) -> tuple[int, ...]:
+    return (*_tile(choice), choice.stationary, choice.chained)
+
+
+def _flavour(choice: Configuration) -> tuple[bool, ...]:
+    return (
+        choice.packed_weights,
+        choice.persistent,
+        choice.integer_requantize,
+        choice.residual_first,
+        choice.stationary,
+        choice.chained,
+    )
+
+
+_PLAIN = (False,) * 6
+_STATIONARY = (*_PLAIN[:4], True, False)
+_CHAINED = (*_PLAIN[:5], True)
+
+
+def _plainness(choice: Configuration, shape: LayerShape) -> tuple[int, int]:
+    wanted = min(64, shape.slice_bytes)
+    return abs(choice.step_bytes - wanted), abs(choice.stages - 3)
+
+
+def _programs(choice: Configuration, shape: LayerShape, batch: int) -> int:
+    pixels = shape.out_pixels * batch
+    return -(-pixels // choice.pixels) * (shape.out_channels // choice.channels)
+
+
+def _cost(choice: Configuration, shape: LayerShape, batch: int) -> tuple[float, int]:
+    """A rough time: whole waves of tiles, each costing its area and a fixed start."""
+    waves = -(-_programs(choice, shape, batch) // (2 * _WAVE))
+    pressure = choice.pixels * choice.channels / (32 * choice.warps)
+    return waves * (choice.pixels * choice.channels + 2048) * (1.5 if pressure > 64 else 1.0), (
+        choice.id
+    )

@@ -66,6 +66,10 @@ class Int4Engine:
         """What imports torch and its parts."""
         return ("autosinian.int4.serving",)
 
+    def warm(self) -> None:
+        """Loads torch; on a GPU makes its context."""
+        self._torch.warm()
+
     def build(self, model: Path, precision: str, config: EngineConfig, engine_file: Path) -> None:
         """Prove that `model`, a folder or an archive, runs here and write it to `engine_file`."""
         options = complete_options(self, config)

@@ -34,7 +34,8 @@ class LayerShape:
     `channels` are input channels padded to whole groups; `kernel` taps (vertical, horizontal);
     `pixel_bytes` is the distance of neighbouring input pixels in memory and `slice_bytes` what one
     tap reads: both `channels * bits / 8`, but for a first convolution on an arranged image (see
-    `gpu/image`). `relu_first` is a stem unit's order. Equal shapes take equal time.
+    `gpu/image`). `relu_first` is a stem unit's order. `follower` is the 1x1 convolution of 4 bits
+    that reads the output next and may be computed in the same launch. Equal shapes take equal time.
     """
 
     height: int
@@ -53,6 +54,7 @@ class LayerShape:
     residual: ResidualShape | None = None
     relu_first: bool = False
     weight_bits: int = 4
+    follower: "LayerShape | None" = None
 
     def __post_init__(self) -> None:
         own = self.channels * self.bits // 8
@@ -99,7 +101,9 @@ class LayerShape:
     def shrunk(self, height: int, width: int) -> "LayerShape":
         """The same layer on a map of `height x width` output pixels, for tests on the CPU."""
         stride_y, stride_x = self.stride
-        residual = self.residual
+        residual, follower = self.residual, self.follower
+        if follower is not None:
+            follower = follower.shrunk(height, width)
         if residual is not None:
             y, x = residual.stride
             residual = replace(residual, height=height * y, width=width * x)
@@ -112,12 +116,15 @@ class LayerShape:
             out_height=height,
             out_width=width,
             residual=residual,
+            follower=follower,
         )
 
     @property
     def text(self) -> str:
         """Short name for tables, e.g. `56x56 64->256 1x1 +identity`."""
         added = "" if self.residual is None else f" +{self.residual.kind}"
+        if self.follower is not None:
+            added += f", then {self.follower.out_channels}"
         stride = "" if self.stride == (1, 1) else f"/{self.stride[0]}"
         return (
             f"{self.out_height}x{self.out_width} {self.channels}->{self.out_channels} "

@@ -100,7 +100,8 @@ def read_archive(content: bytes, told: str) -> Model:
     beside = ArchiveFiles(content, told, "")
     others = {name for name in beside.names() if not name.startswith(f"{MODEL}/")}
     if others - {AUTOCONFIG}:
-        raise InputError(f"{told} must hold {MODEL}/ and {AUTOCONFIG} alone, got {min(others)}")
+        strange = min(others - {AUTOCONFIG})
+        raise InputError(f"{told} must hold {MODEL}/ and {AUTOCONFIG} alone, got {strange}")
     if not others:
         return Model(network)
     text = beside.read(AUTOCONFIG, _LARGEST_AUTOCONFIG)

@@ -139,6 +139,10 @@ def open_network(spec: NetworkSpec) -> FixedNetwork:
 
         return open_detector_network(spec)
     label = f"`{spec.source}`"
+    if spec.autoconfig is not None:
+        raise InputError(
+            f"`autoconfig` names kernels of a model folder of integers, but {label} is none"
+        )
     source = _exported(spec) if module_source(spec.source) else _read(Path(spec.source))
     rule = FixedInput.of(spec)
     prepared = prepare(onnx.load_model_from_string(source), spec.resolution, label)

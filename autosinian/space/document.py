@@ -56,13 +56,15 @@ class NetworkSpec(_Strict):
 
     `source` is an ONNX file, a model folder of integers (for engine `int4`), or
     `package.module:name` or `file.py:name` where `name` is a torch module or makes one without
-    arguments. `resolution` may be left out where the ONNX tells it.
+    arguments. `autoconfig` names the kernels of a model of integers, where they do not lie beside
+    it. `resolution` may be left out where the ONNX tells it.
     `mean` and `std` are of pixels in 0 to `pixel_range`, per channel, ImageNet's own by default.
     `resize` is the short side in pixels before a centre crop, `ceil(resolution / 0.875)` where it
     is left out; `direct` resizes the whole image to `resolution x resolution`.
     """
 
     source: str = Field(min_length=1)
+    autoconfig: str | None = None
     resolution: int | None = Field(default=None, ge=1, le=4096)
     mean: list[float] | None = None
     std: list[float] | None = None

@@ -219,7 +219,9 @@ class Space:
         if self.document.network is None:
             document["supernet_sha256"] = self._supernet.sha256
         else:
-            document["network"] = self.document.network.model_dump(exclude={"source"})
+            document["network"] = self.document.network.model_dump(
+                exclude={"source", "autoconfig"}  # their content is in the hash
+            )
             document["network_sha256"] = self._supernet.sha256
         document["dimensions"] = content_key(
             [[d.name, list(d.choices), d.low, d.high] for d in self.dimensions.values()]

@@ -40,7 +40,7 @@ WRONG: dict[str, tuple[Callable[[Network], Network], str]] = {
         "layer1_0_conv1 must have 4-bit weights from -8 to 7, got (8, 8)",
     ),
     "weight type": (
-        with_conv1(lambda c: replace(c, weight=c.weight.astype(np.int16))),  # type: ignore[arg-type]
+        with_conv1(lambda c: replace(c, weight=c.weight.astype(np.int16))),
         "must have int8 weights, K x C x R x S, got int16",
     ),
     "bits": (with_conv1(lambda c: replace(c, weight_bits=5)), "must have weight_bits 4 or 8"),

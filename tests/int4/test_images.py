@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from autosinian.errors import InputError
 from autosinian.int4.images import make_arrays, preprocessing, read_array, read_labels
 
 
-def rule_in_words(image: Image.Image) -> "np.ndarray[tuple[int, ...], np.dtype[np.int8]]":
+def rule_in_words(image: Image.Image) -> NDArray[np.int8]:
     """The rule as it is published, step by step."""
     width, height = image.size
     short = min(width, height)
@@ -22,7 +23,8 @@ def rule_in_words(image: Image.Image) -> "np.ndarray[tuple[int, ...], np.dtype[n
     mean = np.array([0.485, 0.456, 0.406], np.float32)
     deviation = np.array([0.229, 0.224, 0.225], np.float32)
     steps = (pixels - mean) / deviation * np.float32(127 / 2.64)
-    return np.rint(steps).clip(-127, 127).astype(np.int8).transpose(2, 0, 1)
+    result: NDArray[np.int8] = np.rint(steps).clip(-127, 127).astype(np.int8)
+    return result.transpose(2, 0, 1)
 
 
 @pytest.mark.parametrize("size", [(300, 257), (224, 500), (256, 256)])

@@ -3,63 +3,28 @@
 One program makes a tile of `pixels x channels` of the output. Its K loop runs over filter taps and
 slices of input channels; a slice of 4-bit activations is loaded as bytes, and low and high nibbles
 (one mask, one shift) are two slices of 8-bit operands for the tensor cores. Accumulators start at
-the bias. The epilogue rescales in the way the weights allow (see `requantize`), adds the residual
-and packs (layout: `packing`).
+the bias, or at the residual. The epilogue (`epilogue`) adds the residual, rescales in the way the
+weights allow and packs (layout: `packing`).
 """
 
 # Triton kernels are compiled from source: their parameters cannot carry the types mypy wants.
-# mypy: disable-error-code="no-untyped-def, no-untyped-call"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 
 import triton
 import triton.language as tl
 
+from autosinian.int4.gpu.epilogue import (
+    MAGIC_BITS,
+    downsampled,
+    plus_residual,
+    requantize,
+    store_output,
+)
+from autosinian.int4.gpu.operands import nibbles, plus_product, signed_nibbles, wait_for_previous
+
 NO_RESIDUAL: tl.constexpr = tl.constexpr(0)
 IDENTITY: tl.constexpr = tl.constexpr(1)
 DOWNSAMPLE: tl.constexpr = tl.constexpr(2)
-
-# 1.5 x 2^23: a float32 of this size has a spacing of 1, so that its low bits hold an integer.
-_FLOAT_INTEGER: tl.constexpr = tl.constexpr(0x4B400000)
-
-
-@triton.jit
-def nibbles(packed, INTERPRETED: tl.constexpr):
-    """Low and high nibble of each byte (uint8) as two int8 tensors of its shape."""
-    if INTERPRETED:
-        low = (packed & 15).to(tl.int8)
-        high = (packed >> 4).to(tl.int8)
-    else:
-        # Four bytes a register: three instructions for eight values.
-        low, high = tl.inline_asm_elementwise(
-            "{ .reg .b32 t; and.b32 $0, $2, 0x0f0f0f0f; shr.u32 t, $2, 4; "
-            "and.b32 $1, t, 0x0f0f0f0f; }",
-            "=r,=r,r",
-            [packed],
-            dtype=(tl.int8, tl.int8),
-            is_pure=True,
-            pack=4,
-        )
-    return low, high
-
-
-@triton.jit
-def signed_nibbles(packed, INTERPRETED: tl.constexpr):
-    """As `nibbles`, of two's complement nibbles: -8 to 7."""
-    low, high = nibbles(packed, INTERPRETED)
-    if INTERPRETED:
-        low = (low ^ 8) - 8
-        high = (high ^ 8) - 8
-    else:
-        # A byte y of 8 to 15 becomes y + 8 * 30: the sign in its high nibble, no carry out.
-        low, high = tl.inline_asm_elementwise(
-            "{ .reg .b32 t; and.b32 t, $2, 0x08080808; mad.lo.u32 $0, t, 30, $2; "
-            "and.b32 t, $3, 0x08080808; mad.lo.u32 $1, t, 30, $3; }",
-            "=r,=r,r,r",
-            [low, high],
-            dtype=(tl.int8, tl.int8),
-            is_pure=True,
-            pack=4,
-        )
-    return low, high
 
 
 @triton.jit
@@ -86,6 +51,7 @@ def accumulate(
     PACKED_WEIGHTS: tl.constexpr,
     BLOCK_BYTES: tl.constexpr,
     STAGES: tl.constexpr,
+    INTEGER_CORES: tl.constexpr,
     INTERPRETED: tl.constexpr,
 ):
     """`total` plus the convolution at output pixels (`image`, `row`, `column`), all int32.
@@ -127,144 +93,14 @@ def accumulate(
             else:
                 w_low = tl.load(w_at)
                 w_high = tl.load(w_at + BYTES)
-            total = tl.dot(x_low, w_low, total, out_dtype=tl.int32)
-            total = tl.dot(x_high, w_high, total, out_dtype=tl.int32)
+            total = plus_product(total, x_low, w_low, INTEGER_CORES)
+            total = plus_product(total, x_high, w_high, INTEGER_CORES)
         else:
-            total = tl.dot(x, tl.load(w_at), total, out_dtype=tl.int32)
+            total = plus_product(total, x, tl.load(w_at), INTEGER_CORES)
     return total
 
 
-@triton.jit
-def requantize(
-    value,
-    factor_ptr,
-    scale_ptr,
-    channel,
-    SHIFT: tl.constexpr,
-    MOST: tl.constexpr,
-    FLOAT: tl.constexpr,
-    CLAMPED: tl.constexpr,
-    INTERPRETED: tl.constexpr,
-):
-    """`(max(value, 0) * factor + half) >> SHIFT` of int32 `pixels x channels`, int32.
-
-    Within 0 and MOST where CLAMPED; else only the low 16 bits mean something, as a signed number.
-
-    With FLOAT, `value` is `_FLOAT_INTEGER` too large, that is, the bits of the float32 1.5 x 2^23
-    + value. It needs |value| < 2^22 and 2^SHIFT * (MOST + 1) <= 2^23. `scale` is the float32 next
-    above `factor / 2^SHIFT`: products are multiples of 2^-SHIFT and grow by less than that
-    wherever it matters (below MOST + 1), so that no half is reached and ties leave it upwards: one
-    multiply-add rounded to nearest gives what `half` does.
-    """
-    if FLOAT:
-        number = value.to(tl.float32, bitcast=True) - 12582912.0
-        scale = tl.load(scale_ptr + channel)[None, :]
-        if INTERPRETED:
-            exact = number.to(tl.float64) * scale.to(tl.float64) + 12582912.0
-            moved = exact.to(tl.float32)
-        else:
-            moved = tl.fma(number, tl.broadcast_to(scale, number.shape), 12582912.0)
-        scaled = moved.to(tl.int32, bitcast=True)
-        if CLAMPED:
-            scaled = tl.minimum(tl.maximum(scaled - _FLOAT_INTEGER, 0), MOST)
-    else:
-        half: tl.constexpr = (1 << SHIFT) >> 1
-        factor = tl.load(factor_ptr + channel)[None, :]
-        scaled = (tl.maximum(value, 0) * factor + half) >> SHIFT
-        if CLAMPED:
-            scaled = tl.minimum(scaled, MOST)
-    return scaled
-
-
-@triton.jit
-def signed_requantize(value, factor_ptr, channel, SHIFT: tl.constexpr):
-    """`sign(value) * ((|value| * factor + half) >> SHIFT)`, int32."""
-    half: tl.constexpr = (1 << SHIFT) >> 1
-    scaled = (tl.abs(value) * tl.load(factor_ptr + channel)[None, :] + half) >> SHIFT
-    return tl.where(value < 0, -scaled, scaled)
-
-
-@triton.jit
-def clamped_pairs(low, high):
-    """Two int32 tensors (16 bits used) clamped to 0..15, the second in the upper half word."""
-    return tl.inline_asm_elementwise(
-        "{ .reg .b32 t, m; mov.b32 m, 0x000f000f; prmt.b32 t, $1, $2, 0x5410; "
-        "min.relu.s16x2 $0, t, m; }",
-        "=r,r,r",
-        [low, high],
-        dtype=tl.int32,
-        is_pure=True,
-        pack=1,
-    )
-
-
-@triton.jit
-def store_output(
-    out_ptr,
-    value,
-    pixel,
-    in_range,
-    first_channel,
-    CHANNELS: tl.constexpr,
-    PIXELS_BLOCK: tl.constexpr,
-    CHANNELS_BLOCK: tl.constexpr,
-    FOUR_BIT: tl.constexpr,
-    PAIRS: tl.constexpr,
-):
-    """Write `value` (int32, 0 to 15 or 127): packed words of eight nibbles, or bytes.
-
-    With PAIRS `value` is not yet clamped: one instruction does so for two (sm_90 and later).
-    """
-    if FOUR_BIT:
-        GROUPS: tl.constexpr = CHANNELS_BLOCK // 64
-        place = tl.arange(0, 4)[None, None, :, None] * 4
-        if PAIRS:
-            halves = tl.permute(tl.reshape(value, [PIXELS_BLOCK, GROUPS, 2, 4, 8]), 0, 1, 3, 4, 2)
-            low, high = tl.split(halves)
-            words = tl.sum(clamped_pairs(low, high) << place, axis=2)
-        else:
-            place = tl.arange(0, 8)[None, None, :, None] * 4
-            eights = tl.reshape(value, [PIXELS_BLOCK, GROUPS, 8, 8])
-            words = tl.sum(eights << place, axis=2)
-        words = tl.reshape(words, [PIXELS_BLOCK, GROUPS * 8])
-        word = first_channel // 8 + tl.arange(0, GROUPS * 8)
-        at = out_ptr + pixel[:, None].to(tl.int64) * (CHANNELS // 8) + word[None, :]
-        tl.store(at, words, mask=in_range[:, None])
-    else:
-        channel = first_channel + tl.arange(0, CHANNELS_BLOCK)
-        at = out_ptr + pixel[:, None].to(tl.int64) * CHANNELS + channel[None, :]
-        tl.store(at, value.to(tl.int8), mask=in_range[:, None])
-
-
-@triton.jit
-def load_residual(
-    r_ptr,
-    pixel,
-    in_range,
-    first_channel,
-    CHANNELS: tl.constexpr,
-    PIXELS_BLOCK: tl.constexpr,
-    CHANNELS_BLOCK: tl.constexpr,
-    FOUR_BIT: tl.constexpr,
-):
-    """The block's input at the output tile, int32 `pixels x channels`."""
-    if FOUR_BIT:
-        GROUPS: tl.constexpr = CHANNELS_BLOCK // 64
-        word = first_channel // 8 + tl.arange(0, GROUPS * 8)
-        at = r_ptr + pixel[:, None].to(tl.int64) * (CHANNELS // 8) + word[None, :]
-        words = tl.load(at, mask=in_range[:, None], other=0)
-        spread = tl.reshape(words, [PIXELS_BLOCK, GROUPS, 1, 8])
-        spread = tl.broadcast_to(spread, [PIXELS_BLOCK, GROUPS, 8, 8])
-        spread = tl.reshape(spread, [PIXELS_BLOCK, CHANNELS_BLOCK])
-        place = tl.arange(0, CHANNELS_BLOCK)
-        return (spread >> ((place // 8 % 8) * 4)[None, :]) & 15
-    else:
-        channel = first_channel + tl.arange(0, CHANNELS_BLOCK)
-        at = r_ptr + pixel[:, None].to(tl.int64) * CHANNELS + channel[None, :]
-        return tl.load(at, mask=in_range[:, None], other=0).to(tl.int32)
-
-
-@triton.jit
+@triton.jit(do_not_specialize=["pixels"])
 def convolution(
     x_ptr,
     w_ptr,
@@ -277,6 +113,14 @@ def convolution(
     r_bias_ptr,
     r_factor_ptr,
     r_factor2_ptr,
+    r_scale_ptr,
+    r_scale2_ptr,
+    n_x_ptr,
+    n_w_ptr,
+    n_bias_ptr,
+    n_factor_ptr,
+    n_scale_ptr,
+    n_out_ptr,
     pixels,
     OUT_HEIGHT: tl.constexpr,
     OUT_WIDTH: tl.constexpr,
@@ -293,6 +137,7 @@ def convolution(
     PAD_X: tl.constexpr,
     FOUR_BIT: tl.constexpr,
     SHIFT: tl.constexpr,
+    MOST: tl.constexpr,
     OUT_FOUR_BIT: tl.constexpr,
     FLOAT: tl.constexpr,
     PAIRS: tl.constexpr,
@@ -307,7 +152,9 @@ def convolution(
     R_FOUR_BIT: tl.constexpr,
     R_SHIFT: tl.constexpr,
     R_SHIFT2: tl.constexpr,
+    R_FLOAT: tl.constexpr,
     RELU_FIRST: tl.constexpr,
+    RESIDUAL_FIRST: tl.constexpr,
     PACKED_WEIGHTS: tl.constexpr,
     PIXELS_BLOCK: tl.constexpr,
     CHANNELS_BLOCK: tl.constexpr,
@@ -315,19 +162,36 @@ def convolution(
     R_BLOCK_BYTES: tl.constexpr,
     STAGES: tl.constexpr,
     PERSISTENT: tl.constexpr,
+    CHAINED: tl.constexpr,
+    N_CHANNELS: tl.constexpr,
+    N_CHANNELS_BLOCK: tl.constexpr,
+    N_BLOCK_BYTES: tl.constexpr,
+    N_SHIFT: tl.constexpr,
+    N_FLOAT: tl.constexpr,
+    N_PAIRS: tl.constexpr,
+    INTEGER_CORES: tl.constexpr,
+    DEPENDENT: tl.constexpr,
     INTERPRETED: tl.constexpr,
 ):
     """`requantize(convolution(x) + bias + residual)`, every tile; grid: tiles, or programs if
     PERSISTENT. Tiles along channels follow each other, so that they find the input in the cache.
+
+    If CHAINED, a program makes all channels of its pixels and then those of the 1x1 convolution
+    that follows (`n_`: 4-bit, without a residual; `n_x_ptr` is `out_ptr` as bytes), which reads
+    what was just written and is still in the cache; grid: tiles of pixels.
     """
     CHANNEL_TILES: tl.constexpr = CHANNELS // CHANNELS_BLOCK
     tiles = tl.cdiv(pixels, PIXELS_BLOCK) * CHANNEL_TILES
     first = tl.program_id(0)
-    if PERSISTENT:
+    wait_for_previous(DEPENDENT)
+    if PERSISTENT:  # noqa: SIM108  (a choice at compile time)
         last = tiles
     else:
         last = first + 1
-    for tile in range(first, last, tl.num_programs(0)):
+    if CHAINED:
+        first = first * CHANNEL_TILES
+        last = first + CHANNEL_TILES
+    for tile in range(first, last, 1 if CHAINED else tl.num_programs(0)):
         first_channel = (tile % CHANNEL_TILES) * CHANNELS_BLOCK
         channel = first_channel + tl.arange(0, CHANNELS_BLOCK)
         pixel = (tile // CHANNEL_TILES) * PIXELS_BLOCK + tl.arange(0, PIXELS_BLOCK)
@@ -336,9 +200,68 @@ def convolution(
         row = pixel // OUT_WIDTH % OUT_HEIGHT
         column = pixel % OUT_WIDTH
         bias = tl.load(bias_ptr + channel)
-        if FLOAT:
-            bias += _FLOAT_INTEGER
-        total = tl.zeros([PIXELS_BLOCK, CHANNELS_BLOCK], dtype=tl.int32) + bias[None, :]
+        if FLOAT and not (RESIDUAL == DOWNSAMPLE and R_FLOAT):
+            bias += MAGIC_BITS
+        total = tl.zeros([PIXELS_BLOCK, CHANNELS_BLOCK], dtype=tl.int32)
+        # A residual that is there first becomes the accumulators' start: one set of registers.
+        if RESIDUAL == DOWNSAMPLE:
+            total += (tl.load(r_bias_ptr + channel) + (MAGIC_BITS if R_FLOAT else 0))[None, :]
+            total = accumulate(
+                total,
+                r_ptr,
+                r_w_ptr,
+                image,
+                row,
+                column,
+                channel,
+                in_range,
+                R_HEIGHT,
+                R_WIDTH,
+                R_BYTES,
+                R_BYTES,
+                R_TAPS_Y,
+                R_TAPS_X,
+                R_STRIDE_Y,
+                R_STRIDE_X,
+                0,
+                0,
+                R_FOUR_BIT,
+                PACKED_WEIGHTS,
+                R_BLOCK_BYTES,
+                STAGES,
+                INTEGER_CORES,
+                INTERPRETED,
+            )
+            total = downsampled(
+                total,
+                r_factor_ptr,
+                r_factor2_ptr,
+                r_scale_ptr,
+                r_scale2_ptr,
+                channel,
+                R_SHIFT,
+                R_SHIFT2,
+                R_FLOAT,
+                INTERPRETED,
+            )
+        if RESIDUAL == IDENTITY and RESIDUAL_FIRST:
+            total = plus_residual(
+                bias[None, :],
+                r_ptr,
+                r_factor_ptr,
+                tl.load(r_scale_ptr + channel),
+                pixel,
+                in_range,
+                first_channel,
+                CHANNELS,
+                PIXELS_BLOCK,
+                CHANNELS_BLOCK,
+                R_FOUR_BIT,
+                R_SHIFT,
+                R_FLOAT,
+            )
+        else:
+            total += bias[None, :]
         total = accumulate(
             total,
             x_ptr,
@@ -362,13 +285,17 @@ def convolution(
             PACKED_WEIGHTS,
             BLOCK_BYTES,
             STAGES,
+            INTEGER_CORES,
             INTERPRETED,
         )
         if RELU_FIRST:
-            total = tl.maximum(total, _FLOAT_INTEGER if FLOAT else 0)
-        if RESIDUAL == IDENTITY:
-            carried = load_residual(
+            total = tl.maximum(total, MAGIC_BITS if FLOAT else 0)
+        if RESIDUAL == IDENTITY and not RESIDUAL_FIRST:
+            total = plus_residual(
+                total,
                 r_ptr,
+                r_factor_ptr,
+                tl.load(r_scale_ptr + channel),
                 pixel,
                 in_range,
                 first_channel,
@@ -376,43 +303,12 @@ def convolution(
                 PIXELS_BLOCK,
                 CHANNELS_BLOCK,
                 R_FOUR_BIT,
+                R_SHIFT,
+                R_FLOAT,
             )
-            half: tl.constexpr = (1 << R_SHIFT) >> 1
-            total += (carried * tl.load(r_factor_ptr + channel)[None, :] + half) >> R_SHIFT
-        if RESIDUAL == DOWNSAMPLE:
-            r_bias = tl.load(r_bias_ptr + channel)
-            branch = tl.zeros([PIXELS_BLOCK, CHANNELS_BLOCK], dtype=tl.int32) + r_bias[None, :]
-            branch = accumulate(
-                branch,
-                r_ptr,
-                r_w_ptr,
-                image,
-                row,
-                column,
-                channel,
-                in_range,
-                R_HEIGHT,
-                R_WIDTH,
-                R_BYTES,
-                R_BYTES,
-                R_TAPS_Y,
-                R_TAPS_X,
-                R_STRIDE_Y,
-                R_STRIDE_X,
-                0,
-                0,
-                R_FOUR_BIT,
-                PACKED_WEIGHTS,
-                R_BLOCK_BYTES,
-                STAGES,
-                INTERPRETED,
-            )
-            branch = signed_requantize(branch, r_factor_ptr, channel, R_SHIFT)
-            branch = tl.minimum(tl.maximum(branch, -127), 127)
-            total += signed_requantize(branch, r_factor2_ptr, channel, R_SHIFT2)
-        MOST: tl.constexpr = 15 if OUT_FOUR_BIT else 127
+        scale = tl.load(scale_ptr + channel)
         value = requantize(
-            total, factor_ptr, scale_ptr, channel, SHIFT, MOST, FLOAT, not PAIRS, INTERPRETED
+            total, factor_ptr, scale, channel, SHIFT, MOST, FLOAT, not PAIRS, INTERPRETED
         )
         store_output(
             out_ptr,
@@ -426,3 +322,62 @@ def convolution(
             OUT_FOUR_BIT,
             PAIRS,
         )
+    if CHAINED:
+        # What other threads of the program stored becomes visible to all of them.
+        tl.debug_barrier()
+        pixel = tl.program_id(0) * PIXELS_BLOCK + tl.arange(0, PIXELS_BLOCK)
+        in_range = pixel < pixels
+        for n_first_channel in range(0, N_CHANNELS, N_CHANNELS_BLOCK):
+            n_channel = n_first_channel + tl.arange(0, N_CHANNELS_BLOCK)
+            n_bias = tl.load(n_bias_ptr + n_channel) + (MAGIC_BITS if N_FLOAT else 0)
+            n_total = tl.zeros([PIXELS_BLOCK, N_CHANNELS_BLOCK], dtype=tl.int32) + n_bias[None, :]
+            n_total = accumulate(
+                n_total,
+                n_x_ptr,
+                n_w_ptr,
+                pixel * 0,
+                pixel * 0,
+                pixel,
+                n_channel,
+                in_range,
+                1,
+                1,
+                CHANNELS // 2,
+                CHANNELS // 2,
+                1,
+                1,
+                1,
+                1,
+                0,
+                0,
+                True,
+                False,
+                N_BLOCK_BYTES,
+                STAGES,
+                INTEGER_CORES,
+                INTERPRETED,
+            )
+            n_scale = tl.load(n_scale_ptr + n_channel)
+            n_value = requantize(
+                n_total,
+                n_factor_ptr,
+                n_scale,
+                n_channel,
+                N_SHIFT,
+                15,
+                N_FLOAT,
+                not N_PAIRS,
+                INTERPRETED,
+            )
+            store_output(
+                n_out_ptr,
+                n_value,
+                pixel,
+                in_range,
+                n_first_channel,
+                N_CHANNELS,
+                PIXELS_BLOCK,
+                N_CHANNELS_BLOCK,
+                True,
+                N_PAIRS,
+            )

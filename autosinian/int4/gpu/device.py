@@ -10,11 +10,15 @@ from autosinian.int4.gpu.interpreted import INTERPRETED
 
 _INTERPRETED_SHARED_BYTES = 232448
 _OLDEST = (7, 5)
+_HALVES_CAPABILITY = 9
 
 
 @dataclass(frozen=True)
 class Device:
-    """`torch_device` with what decides kernels: capability, multiprocessors, shared memory."""
+    """`torch_device` with what decides kernels: capability, multiprocessors, shared memory.
+
+    `overlapping`: launches start while the previous one ends (programmatic dependent launch).
+    """
 
     torch_device: torch.device
     name: str
@@ -22,11 +26,22 @@ class Device:
     multiprocessors: int
     shared_bytes: int
     driver: str
+    overlapping: bool = False
 
     @property
     def interpreted(self) -> bool:
         """Whether kernels run on the CPU, slowly, for tests."""
         return self.torch_device.type == "cpu"
+
+    def clamps_halves(self) -> bool:
+        """Whether one instruction compares two 16-bit halves, and is used."""
+        return self.capability[0] >= _HALVES_CAPABILITY and not self.interpreted
+
+    def overlap(self) -> dict[str, bool]:
+        """A launch's constant and option for `overlapping`."""
+        if self.overlapping:
+            return {"DEPENDENT": True, "launch_pdl": True}
+        return {"DEPENDENT": False}
 
     def versions(self) -> dict[str, str]:
         """What compiled kernels depend on, for caches and result files."""
@@ -63,7 +78,7 @@ def open_device(index: int = 0) -> Device:
         found.name,
         (found.major, found.minor),
         found.multi_processor_count,
-        found.shared_memory_per_block_optin,
+        int(getattr(found, "shared_memory_per_block_optin")),  # noqa: B009  (not in its stub)
         _driver(),
     )
 

@@ -8,20 +8,20 @@ import torch
 import triton
 from numpy.typing import NDArray
 
-from autosinian.errors import InputError
 from autosinian.int4.configurations import Configuration, default_configuration
+from autosinian.int4.executor import check_images
 from autosinian.int4.gpu.device import Device
 from autosinian.int4.gpu.image import arrange_images
-from autosinian.int4.gpu.launch import launch
+from autosinian.int4.gpu.launch import INTEGER_CORES_CAPABILITY, launch
 from autosinian.int4.gpu.plan import IMAGE, POOLED, Layer, Plan
 from autosinian.int4.gpu.pool import average_pool, linear, max_pool
 from autosinian.int4.gpu.prepared import PreparedLayer, prepare
+from autosinian.int4.gpu.stem import FusedStem
 
 _SLACK_BYTES = 1024
 _ELEMENTS = 1024
 _PIXELS = 256
 _IMAGES, _CLASSES, _STEP = 32, 64, 128
-_HALVES_CAPABILITY = 9
 
 
 class PreparedNetwork:
@@ -62,6 +62,11 @@ class Executor:
             for layer in plan.convolutions()
         }
         self._graph: Any = None
+        self.fused_stem: FusedStem | None = None
+        if FusedStem.fits(plan):
+            self.fused_stem = FusedStem(plan, prepared.layers[plan.stem[0].name], device)
+        self.input_shape = plan.network.input_shape
+        self.classes = plan.network.classes
         self.input = self._tensor((images, *plan.network.input_shape), torch.int8)
         self.output = self._tensor((images, plan.network.classes), torch.int32)
         self._arranged = self._tensor((images * plan.arranged.image_bytes() + _SLACK_BYTES,))
@@ -84,27 +89,54 @@ class Executor:
     def run_layer(self, layer: Layer, configuration: Configuration | None = None) -> None:
         """Launch one convolution."""
         stem = layer.name.startswith("stem")
+        choice = configuration or self.choices[layer.name]
+        after = self.prepared.plan.follower(layer) if choice.chained else None
         launch(
             self.prepared.layers[layer.name],
-            configuration or self.choices[layer.name],
+            choice,
             self.source(layer.reads, stem),
             None if layer.adds is None else self.source(layer.adds, stem),
             self._outputs[layer.name],
             self.images,
             self.prepared.device,
+            None
+            if after is None
+            else (self.prepared.layers[after.name], self._outputs[after.name]),
         )
+
+    def launched(self) -> tuple[Layer, ...]:
+        """Layers behind the stem that have a launch of their own."""
+        plan = self.prepared.plan
+        chained = {
+            after.name
+            for layer in plan.layers
+            if self.choices[layer.name].chained and (after := plan.follower(layer)) is not None
+        }
+        return tuple(layer for layer in plan.layers if layer.name not in chained)
 
     def layer_output(self, layer: Layer) -> torch.Tensor:
         """Flat uint8 tensor that the layer writes; others may reuse it later in the same run."""
         size = self.images * layer.shape.out_pixels * layer.shape.out_channels
         return self._outputs[layer.name][: size * layer.shape.out_bits // 8]
 
+    def activations(self, plan: Plan) -> list[tuple[torch.Tensor, int]]:
+        """Every tensor of activations with its bits, each once; 8 where any layer has 8 there."""
+        first = plan.stem[-1].shape.out_bits
+        bits = {"pooled": first} | {
+            layer.name: layer.shape.out_bits for layer in plan.convolutions()
+        }
+        found: dict[int, tuple[torch.Tensor, int]] = {}
+        for name, tensor in self._outputs.items():
+            known = found.get(tensor.data_ptr(), (tensor, 4))[1]
+            found[tensor.data_ptr()] = (tensor, max(known, bits[name]))
+        return list(found.values())
+
     def run_image(self) -> None:
         """Arrange the input for the first convolution."""
         arranged = self.prepared.plan.arranged
         pixels = self.images * arranged.rows * arranged.columns
         arrange_images[(triton.cdiv(pixels, _PIXELS),)](
-            self.input,
+            self.input.view(torch.int16) if arranged.factor == 2 else self.input,
             self._arranged.view(torch.int32),
             pixels,
             CHANNELS=arranged.channels,
@@ -116,7 +148,13 @@ class Executor:
             ROWS=arranged.rows,
             COLUMNS=arranged.columns,
             BLOCK=_PIXELS,
+            **self.prepared.device.overlap(),
         )
+
+    def run_fused_stem(self) -> None:
+        """The first convolution and its max-pool in one launch."""
+        assert self.fused_stem is not None
+        self.fused_stem.run(self._arranged, self._outputs["pooled"], self.images)
 
     def run_max_pool(self) -> None:
         """The max-pool behind the stem."""
@@ -137,13 +175,10 @@ class Executor:
             STRIDE=pool.stride,
             PAD=pool.padding,
             BITS=shape.out_bits,
-            HALVES=self._halves(),
+            HALVES=self.prepared.device.clamps_halves(),
             BLOCK=_ELEMENTS,
+            **self.prepared.device.overlap(),
         )
-
-    def _halves(self) -> bool:
-        device = self.prepared.device
-        return device.capability[0] >= _HALVES_CAPABILITY and not device.interpreted
 
     def run_head(self) -> None:
         """Average pool and fully connected layer."""
@@ -155,6 +190,7 @@ class Executor:
             CHANNELS=last.out_channels,
             PIXELS=last.out_pixels,
             BLOCK=_ELEMENTS,
+            **self.prepared.device.overlap(),
         )
         classes, channels = plan.network.linear.weight.shape
         linear[(triton.cdiv(self.images, _IMAGES), triton.cdiv(classes, _CLASSES))](
@@ -169,23 +205,28 @@ class Executor:
             IMAGES_BLOCK=_IMAGES,
             CLASSES_BLOCK=_CLASSES,
             STEP=_STEP,
+            **self.prepared.device.overlap(),
+            INTEGER_CORES=self.prepared.device.capability[0] >= INTEGER_CORES_CAPABILITY,
         )
 
     def run(self) -> None:
         """All launches of the network in order, on the current stream."""
         plan = self.prepared.plan
         self.run_image()
-        for layer in plan.stem:
-            self.run_layer(layer)
-        self.run_max_pool()
-        for layer in plan.layers:
+        if self.fused_stem is not None:
+            self.run_fused_stem()
+        else:
+            for layer in plan.stem:
+                self.run_layer(layer)
+            self.run_max_pool()
+        for layer in self.launched():
             self.run_layer(layer)
         self.run_head()
 
     def capture(self) -> None:
         """Make one CUDA graph of `run`, after running it once to compile what is missing."""
         device = self.prepared.device.torch_device
-        stream = torch.cuda.Stream(device)
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         with torch.cuda.stream(stream):
             self.run()
             stream.synchronize()
@@ -205,13 +246,8 @@ class Executor:
 
         Raises `InputError` for images of another size or type.
         """
-        expected = self.prepared.plan.network.input_shape
-        if images.dtype != np.int8 or images.shape[1:] != expected:
-            raise InputError(
-                f"images must be int8 of shape N x {' x '.join(map(str, expected))}, but are "
-                f"{images.dtype} of shape {' x '.join(map(str, images.shape))}"
-            )
-        results = np.empty((len(images), self.prepared.plan.network.classes), np.int32)
+        check_images(images, self.input_shape)
+        results = np.empty((len(images), self.classes), np.int32)
         for first in range(0, len(images), self.images):
             part = torch.from_numpy(images[first : first + self.images])
             self.input[: len(part)].copy_(part)

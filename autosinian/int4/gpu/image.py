@@ -7,7 +7,7 @@ taps is then one run of bytes in memory, which is read as a single slice. With s
 keeps its own place. Padding is written out, so that the convolution needs no bounds.
 """
 
-# mypy: disable-error-code="no-untyped-def, no-untyped-call"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ import triton.language as tl
 from numpy.typing import NDArray
 
 from autosinian.errors import InputError
+from autosinian.int4.gpu.operands import wait_for_previous
 from autosinian.int4.layer_shape import LayerShape, padded
 from autosinian.int4.network import Conv
 
@@ -55,12 +56,12 @@ def arrangement(conv: Conv, height: int, width: int) -> Arrangement:
 
     Raises `InputError` for more channels than a pixel of 16 bytes holds.
     """
-    factor = 2 if conv.stride == (2, 2) else 1
-    if conv.in_channels * factor * factor > PIXEL_BYTES or conv.stride not in ((1, 1), (2, 2)):
+    factor = 2 if conv.stride == (2, 2) and not (height % 2 or width % 2) else 1
+    if conv.in_channels * factor * factor > PIXEL_BYTES or conv.stride != (factor, factor):
         raise InputError(
-            f"the first convolution must have stride 1 or 2 and few enough channels for pixels "
-            f"of {PIXEL_BYTES} bytes, but {conv.name} has stride {conv.stride} and "
-            f"{conv.in_channels} channels"
+            f"the first convolution must have stride 1, or 2 on images of even sides, and few "
+            f"enough channels for pixels of {PIXEL_BYTES} bytes, but {conv.name} has stride "
+            f"{conv.stride} and {conv.in_channels} channels on {height} x {width}"
         )
     (taps_rows, taps_columns), (pad_y, pad_x) = conv.kernel_size, conv.padding
     before_y, before_x = -(-pad_y // factor), -(-pad_x // factor)
@@ -118,12 +119,12 @@ def first_weights(conv: Conv, arranged: Arrangement) -> NDArray[np.int8]:
         block_y, part_y = divmod(row - pad_y, factor)
         for column in range(columns):
             block_x, part_x = divmod(column - pad_x, factor)
-            first = (part_y * factor + part_x) * conv.in_channels
+            first = part_y * conv.in_channels * factor + part_x
             wide[
                 : conv.out_channels,
                 block_y + arranged.before_y,
                 block_x + arranged.before_x,
-                first : first + conv.in_channels,
+                first : first + conv.in_channels * factor : factor,
             ] = conv.weight[:, :, row, column]
     return wide.reshape(padded(conv.out_channels), arranged.taps_y, 1, arranged.slice_bytes)
 
@@ -141,27 +142,32 @@ def arrange_images(
     BEFORE_X: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
+    DEPENDENT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """int8 `images x CHANNELS x HEIGHT x WIDTH` to int32 words `images x ROWS x COLUMNS x 4`.
 
-    Byte `(part_y * FACTOR + part_x) * CHANNELS + c` of a pixel is channel c of that part of its
-    square.
+    Byte `(part_y * CHANNELS + c) * FACTOR + part_x` of a pixel is channel c of that part of its
+    square, so that with FACTOR 2 neighbours are read as one int16 (`x_ptr` is then of that type).
     """
+    wait_for_previous(DEPENDENT)
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     image = (pixel // (ROWS * COLUMNS)).to(tl.int64)
     y = (pixel // COLUMNS % ROWS - BEFORE_Y) * FACTOR
-    x = (pixel % COLUMNS - BEFORE_X) * FACTOR
+    x = pixel % COLUMNS - BEFORE_X
+    PARTS: tl.constexpr = 4 // FACTOR
     for word in tl.static_range(4):
         packed = tl.zeros([BLOCK], dtype=tl.int32)
-        for byte in tl.static_range(4):
-            place = word * 4 + byte
-            if place < CHANNELS * FACTOR * FACTOR:
-                part = place // CHANNELS
-                row = y + part // FACTOR
-                column = x + part % FACTOR
-                inside = (row >= 0) & (row < HEIGHT) & (column >= 0) & (column < WIDTH)
-                at = ((image * CHANNELS + place % CHANNELS) * HEIGHT + row) * WIDTH + column
-                value = tl.load(x_ptr + at, mask=inside & (pixel < pixels), other=0)
-                packed |= (value.to(tl.int32) & 255) << (8 * byte)
+        for part in tl.static_range(PARTS):
+            place = word * PARTS + part
+            if place < CHANNELS * FACTOR:
+                row = y + place // CHANNELS
+                inside = (row >= 0) & (row < HEIGHT) & (x >= 0) & (x < WIDTH // FACTOR)
+                line = (image * CHANNELS + place % CHANNELS) * HEIGHT + row
+                at = x_ptr + line * (WIDTH // FACTOR) + x
+                value = tl.load(at, mask=inside & (pixel < pixels), other=0).to(tl.int32)
+                if FACTOR == 2:
+                    packed |= (value & 0xFFFF) << (16 * part)
+                else:
+                    packed |= (value & 0xFF) << (8 * part)
         tl.store(out_ptr + pixel.to(tl.int64) * 4 + word, packed, mask=pixel < pixels)

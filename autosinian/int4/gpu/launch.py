@@ -4,48 +4,116 @@ from typing import Any
 
 import torch
 
-from autosinian.int4.configurations import Configuration
+from autosinian.int4.configurations import Configuration, shared_bytes
+from autosinian.int4.gpu.compiling import CompileTask
 from autosinian.int4.gpu.convolution import DOWNSAMPLE, IDENTITY, NO_RESIDUAL, convolution
 from autosinian.int4.gpu.device import Device
 from autosinian.int4.gpu.interpreted import INTERPRETED
 from autosinian.int4.gpu.plan import Layer
+from autosinian.int4.gpu.pointwise import pointwise
 from autosinian.int4.gpu.prepared import PreparedConv, PreparedLayer
-from autosinian.int4.network import Downsample
+from autosinian.int4.network import ACTIVATION_RANGES, Downsample, Quantize
+
+INTEGER_CORES_CAPABILITY = 8
+"""Major compute capability from which triton uses integer tensor cores."""
 
 _HALVES_CAPABILITY = 9
 _REGISTERS = 65536
 _OTHER_REGISTERS = 80
+_FOLLOWER_STEP = 64
+_SHARED_BYTES = 220 << 10
 
 
-def constants(layer: Layer, configuration: Configuration, capability: int) -> dict[str, Any]:
-    """The kernel's compile-time constants for a layer; `capability`: the GPU's major number."""
-    shape, residual = layer.shape, layer.residual
+def _in_float(layer: Layer, configuration: Configuration) -> bool:
+    return layer.arithmetic.exact_in_float and not (
+        configuration.integer_requantize and layer.arithmetic.exact_in_integers
+    )
+
+
+def _pairs(layer: Layer, configuration: Configuration, capability: int) -> bool:
+    """Whether two results are clamped at once."""
+    return (
+        _in_float(layer, configuration)
+        and layer.arithmetic.halves
+        and layer.shape.out_bits == 4
+        and capability >= _HALVES_CAPABILITY
+        and not INTERPRETED
+    )
+
+
+def _follower_constants(
+    follower: Layer | None, layer: Layer, configuration: Configuration, capability: int
+) -> dict[str, Any]:
+    if not configuration.chained or follower is None:
+        return {
+            "CHAINED": False,
+            "N_CHANNELS": 64,
+            "N_CHANNELS_BLOCK": 64,
+            "N_BLOCK_BYTES": 32,
+            "N_SHIFT": 16,
+            "N_FLOAT": False,
+            "N_PAIRS": False,
+        }
+    channels = follower.shape.out_channels
+    own = layer.shape.out_channels // 2
+    return {
+        "CHAINED": True,
+        "N_CHANNELS": channels,
+        "N_CHANNELS_BLOCK": configuration.follower_channels(channels),
+        "N_BLOCK_BYTES": min(_FOLLOWER_STEP, own & -own),
+        "N_SHIFT": follower.quantize.shift,
+        "N_FLOAT": _in_float(follower, configuration),
+        "N_PAIRS": _pairs(follower, configuration, capability),
+    }
+
+
+def constants(
+    layer: Layer, configuration: Configuration, capability: int, follower: Layer | None = None
+) -> dict[str, Any]:
+    """The kernel's compile-time constants for a layer; `capability`: the GPU's major number.
+
+    `follower` is the layer that a chained configuration computes in the same launch.
+    """
+    shape, residual, arithmetic = layer.shape, layer.residual, layer.arithmetic
     branch = shape.residual
-    in_float = layer.arithmetic.exact_in_float and not configuration.integer_requantize
+    in_float = _in_float(layer, configuration)
+    identity = branch is not None and branch.kind == "identity"
     values: dict[str, Any] = {
+        "CHANNELS": shape.out_channels,
+        "BYTES": shape.slice_bytes,
+        "FOUR_BIT": shape.bits == 4,
+        "SHIFT": layer.quantize.shift,
+        "MOST": ACTIVATION_RANGES[layer.quantize.output_type][1],
+        "OUT_FOUR_BIT": shape.out_bits == 4,
+        "FLOAT": in_float,
+        "PAIRS": _pairs(layer, configuration, capability),
+        # Interpreted, there is no sum that is rounded up.
+        "R_FLOAT": in_float and arithmetic.residual_in_float and not (identity and INTERPRETED),
+        "R_FOUR_BIT": branch is None or branch.bits == 4,
+        "R_SHIFT": residual.shift if isinstance(residual, Quantize) else 0,
+        "RESIDUAL_FIRST": configuration.residual_first,
+        "PIXELS_BLOCK": configuration.pixels,
+        "CHANNELS_BLOCK": configuration.channels,
+        "STAGES": configuration.stages,
+        "INTEGER_CORES": capability >= INTEGER_CORES_CAPABILITY,
+        "INTERPRETED": INTERPRETED,
+    }
+    if configuration.stationary:
+        return values | {"IDENTITY": identity}
+    values |= _follower_constants(follower, layer, configuration, capability)
+    values |= {
         "OUT_HEIGHT": shape.out_height,
         "OUT_WIDTH": shape.out_width,
-        "CHANNELS": shape.out_channels,
         "HEIGHT": shape.height,
         "WIDTH": shape.width,
         "PIXEL_BYTES": shape.pixel_bytes,
-        "BYTES": shape.slice_bytes,
         "TAPS_Y": shape.kernel[0],
         "TAPS_X": shape.kernel[1],
         "STRIDE_Y": shape.stride[0],
         "STRIDE_X": shape.stride[1],
         "PAD_Y": shape.padding[0],
         "PAD_X": shape.padding[1],
-        "FOUR_BIT": shape.bits == 4,
-        "SHIFT": layer.quantize.shift,
-        "OUT_FOUR_BIT": shape.out_bits == 4,
-        "FLOAT": in_float,
-        "PAIRS": in_float
-        and layer.arithmetic.halves
-        and shape.out_bits == 4
-        and capability >= _HALVES_CAPABILITY
-        and not INTERPRETED,
-        "RESIDUAL": NO_RESIDUAL.value,
+        "RESIDUAL": IDENTITY.value if identity else NO_RESIDUAL.value,
         "R_HEIGHT": 1,
         "R_WIDTH": 1,
         "R_BYTES": 32,
@@ -53,23 +121,17 @@ def constants(layer: Layer, configuration: Configuration, capability: int) -> di
         "R_TAPS_X": 1,
         "R_STRIDE_Y": 1,
         "R_STRIDE_X": 1,
-        "R_FOUR_BIT": True,
-        "R_SHIFT": 0,
         "R_SHIFT2": 0,
         "RELU_FIRST": shape.relu_first,
         "PACKED_WEIGHTS": configuration.packed_weights,
-        "PIXELS_BLOCK": configuration.pixels,
-        "CHANNELS_BLOCK": configuration.channels,
         "BLOCK_BYTES": configuration.step_bytes,
         "R_BLOCK_BYTES": 32,
-        "STAGES": configuration.stages,
         "PERSISTENT": configuration.persistent,
-        "INTERPRETED": INTERPRETED,
     }
-    if branch is not None and residual is not None:
+    if branch is not None and isinstance(residual, Downsample):
         branch_bytes = branch.channels * branch.bits // 8
         values |= {
-            "RESIDUAL": IDENTITY.value if branch.kind == "identity" else DOWNSAMPLE.value,
+            "RESIDUAL": DOWNSAMPLE.value,
             "R_HEIGHT": branch.height,
             "R_WIDTH": branch.width,
             "R_BYTES": branch_bytes,
@@ -77,28 +139,88 @@ def constants(layer: Layer, configuration: Configuration, capability: int) -> di
             "R_TAPS_X": branch.kernel[1],
             "R_STRIDE_Y": branch.stride[0],
             "R_STRIDE_X": branch.stride[1],
-            "R_FOUR_BIT": branch.bits == 4,
+            "R_SHIFT": residual.to_s8.shift,
+            "R_SHIFT2": residual.to_s32.shift,
             "R_BLOCK_BYTES": min(configuration.step_bytes, branch_bytes),
         }
-        if isinstance(residual, Downsample):
-            values |= {"R_SHIFT": residual.to_s8.shift, "R_SHIFT2": residual.to_s32.shift}
-        else:
-            values["R_SHIFT"] = residual.shift
     return values
 
 
 def programs(layer: Layer, configuration: Configuration, images: int, multiprocessors: int) -> int:
-    """Programs of a launch: one a tile, or as many as run at once if persistent."""
+    """Programs of a launch: one a tile, or as many as run at once if they stay."""
     shape = layer.shape
-    tiles = -(-shape.out_pixels * images // configuration.pixels) * (
-        shape.out_channels // configuration.channels
-    )
-    if not configuration.persistent:
+    channel_tiles = shape.out_channels // configuration.channels
+    pixel_tiles = -(-shape.out_pixels * images // configuration.pixels)
+    if configuration.chained:
+        return pixel_tiles
+    tiles = pixel_tiles * channel_tiles
+    if not configuration.persistent and not configuration.stationary:
         return tiles
     threads = 32 * configuration.warps
     registers = configuration.pixels * configuration.channels // threads + _OTHER_REGISTERS
     at_once = max(1, _REGISTERS // (registers * threads))
+    if configuration.stationary:
+        fits = _SHARED_BYTES // max(1, shared_bytes(configuration, shape))
+        together = multiprocessors * max(1, min(at_once, fits))
+        return min(tiles, max(1, together // channel_tiles) * channel_tiles)
     return min(tiles, multiprocessors * at_once)
+
+
+def _tensors(
+    prepared: PreparedLayer, configuration: Configuration, follower: PreparedLayer
+) -> tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]:
+    """Weights to scale, what the residual needs, and the follower's, as both kernels take them."""
+    packed = configuration.packed_weights
+    branch = prepared.conv if prepared.branch is None else prepared.branch
+    factor, scale = prepared.factor, prepared.scale
+    first = [_weight(prepared.conv, packed), prepared.conv.bias, factor, scale]
+    residual = [
+        _weight(branch, packed),
+        branch.bias,
+        factor if prepared.branch_factor is None else prepared.branch_factor,
+        factor if prepared.branch_factor2 is None else prepared.branch_factor2,
+        scale if prepared.branch_scale is None else prepared.branch_scale,
+        scale if prepared.branch_scale2 is None else prepared.branch_scale2,
+    ]
+    if configuration.stationary:
+        return first, [residual[2], residual[4]], []
+    return (
+        first,
+        residual,
+        [follower.conv.weight, follower.conv.bias, follower.factor, follower.scale],
+    )
+
+
+def tensor_types(layer: Layer, configuration: Configuration) -> tuple[str, ...]:
+    """Names of the torch types of the kernel's tensors, in order."""
+    shape = layer.shape
+    branch = shape.residual
+    carried = _byte_type(shape.bits)
+    if branch is not None:
+        words = branch.kind == "identity" and branch.bits == 4
+        carried = torch.int32 if words else _byte_type(branch.bits)
+    weight = torch.uint8 if configuration.packed_weights else torch.int8
+    out = torch.int32 if shape.out_bits == 4 else torch.int8
+    first = (_byte_type(shape.bits), weight, torch.int32, torch.int32, torch.float32, out, carried)
+    if configuration.stationary:
+        rest: tuple[torch.dtype, ...] = (torch.int32, torch.float32)
+    else:
+        rest = (weight, torch.int32, torch.int32, torch.int32, torch.float32, torch.float32)
+        rest += (torch.uint8, torch.int8, torch.int32, torch.int32, torch.float32, torch.int32)
+    return tuple(str(kind).removeprefix("torch.") for kind in first + rest)
+
+
+def compile_task(
+    layer: Layer, configuration: Configuration, device: Device, follower: Layer | None = None
+) -> CompileTask:
+    """What `launch` will need compiled."""
+    values = constants(layer, configuration, device.capability[0], follower)
+    return CompileTask(
+        "pointwise" if configuration.stationary else "convolution",
+        tensor_types(layer, configuration),
+        tuple(sorted((values | device.overlap()).items())),
+        configuration.warps,
+    )
 
 
 def launch(
@@ -109,31 +231,30 @@ def launch(
     out: torch.Tensor,
     images: int,
     device: Device,
+    follower: tuple[PreparedLayer, torch.Tensor] | None = None,
 ) -> None:
-    """Run a layer on flat uint8 tensors of packed activations (see `packing`)."""
+    """Run a layer on flat uint8 tensors of packed activations (see `packing`).
+
+    `follower`, with its output, is what a chained configuration computes too.
+    """
     layer = prepared.layer
-    shape = layer.shape
-    packed = configuration.packed_weights
-    branch = prepared.branch
-    carried = source if added is None else added
-    if shape.residual is not None:
-        words = shape.residual.kind == "identity" and shape.residual.bits == 4
-        carried = carried.view(torch.int32 if words else _byte_type(shape.residual.bits))
+    types = [getattr(torch, name) for name in tensor_types(layer, configuration)]
+    next_prepared, next_out = (prepared, out) if follower is None else follower
+    first, residual, after = _tensors(prepared, configuration, next_prepared)
+    if after:
+        after = [out, *after, next_out.view(torch.int32)]
     grid = (programs(layer, configuration, images, device.multiprocessors),)
-    convolution[grid](
-        source.view(_byte_type(shape.bits)),
-        _weight(prepared.conv, packed),
-        prepared.conv.bias,
-        prepared.factor,
-        prepared.scale,
-        out.view(torch.int32 if shape.out_bits == 4 else torch.int8),
-        carried,
-        _weight(prepared.conv if branch is None else branch, packed),
-        (prepared.conv if branch is None else branch).bias,
-        prepared.factor if prepared.branch_factor is None else prepared.branch_factor,
-        prepared.factor if prepared.branch_factor2 is None else prepared.branch_factor2,
-        shape.out_pixels * images,
-        **constants(layer, configuration, device.capability[0]),
+    kernel = pointwise if configuration.stationary else convolution
+    kernel[grid](
+        source.view(types[0]),
+        *first,
+        out.view(types[5]),
+        (source if added is None else added).view(types[6]),
+        *residual,
+        *after,
+        layer.shape.out_pixels * images,
+        **constants(layer, configuration, device.capability[0], next_prepared.layer),
+        **device.overlap(),
         num_warps=configuration.warps,
     )
 

@@ -31,7 +31,8 @@ def pack_activations(values: NDArray[np.integer], bits: int) -> NDArray[np.uint8
     if bits == 8:
         return wide
     low, high = channel_order(wide.shape[-1])
-    return wide[..., low] | wide[..., high] << 4
+    packed: NDArray[np.uint8] = wide[..., low] | wide[..., high] << 4
+    return packed
 
 
 def unpack_activations(packed: NDArray[np.uint8], channels: int, bits: int) -> NDArray[np.uint8]:
@@ -62,8 +63,9 @@ def arrange_weights(weight: NDArray[np.int8], bits: int) -> NDArray[np.int8]:
 
 def pack_weights(arranged: NDArray[np.int8]) -> NDArray[np.uint8]:
     """`K x taps x bytes`: the two planes of 4-bit weights as nibbles in two's complement."""
-    nibbles = arranged.view(np.uint8) & 15
-    return nibbles[:, :, 0] | nibbles[:, :, 1] << 4
+    nibbles = arranged.view(np.uint8) & np.uint8(15)
+    packed: NDArray[np.uint8] = nibbles[:, :, 0] | nibbles[:, :, 1] << np.uint8(4)
+    return packed
 
 
 def pad_channels(values: NDArray[np.int32]) -> NDArray[np.int32]:

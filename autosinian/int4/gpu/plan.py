@@ -1,6 +1,7 @@
 """A network as the list of launches that run it, still without a GPU; numpy only."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +71,12 @@ class Plan:
         """Stem and layers in order."""
         return self.stem + self.layers
 
+    def follower(self, layer: Layer) -> Layer | None:
+        """The layer that may be computed in the launch of `layer`."""
+        if layer.shape.follower is None:
+            return None
+        return self.layers[self.layers.index(layer) + 1]
+
     def lines(self) -> tuple[str, ...]:
         """Names of all autoconfig lines in the published order: each block's downsample first."""
         blocks: dict[str, list[str]] = {}
@@ -89,19 +96,28 @@ class _Range:
     low: NDArray[np.int64]
     high: NDArray[np.int64]
 
+    def magnitude(self) -> int:
+        """Largest of all channels."""
+        return int(max(-self.low.min(), self.high.max()))
+
+    def product(self, quantize: Quantize) -> int:
+        """Largest magnitude inside a Quantize."""
+        largest = np.maximum(-self.low, self.high).clip(min=0) * quantize.factor.astype(np.int64)
+        return int(largest.max()) + ((1 << quantize.shift) >> 1)
+
     def scaled(self, quantize: Quantize) -> "_Range":
-        """After a Quantize, before its clamp. Raises `InputError` beyond 32-bit arithmetic."""
+        """After a Quantize, before its clamp."""
         factor, half = quantize.factor.astype(np.int64), (1 << quantize.shift) >> 1
-        largest = int((np.maximum(-self.low, self.high).clip(min=0) * factor).max()) + half
-        if largest >= _INT32:
-            raise InputError(
-                f"products in {quantize.name} must stay below 2^31 on a GPU, but its weights allow "
-                f"{largest}; run this model on the CPU"
-            )
-        magnitude = [
+        low, high = (
             np.abs(side) * factor + half >> quantize.shift for side in (self.low, self.high)
-        ]
-        return _Range(np.sign(self.low) * magnitude[0], np.sign(self.high) * magnitude[1])
+        )
+        return _Range(np.sign(self.low) * low, np.sign(self.high) * high)
+
+    def rescaled(self, quantize: Quantize) -> "_Range":
+        """As `scaled`, by kernels in 32 bits. Raises `InputError` where they do not suffice."""
+        if self.product(quantize) >= _INT32:
+            raise _too_large(quantize, self.product(quantize))
+        return self.scaled(quantize)
 
     def plus(self, other: "_Range") -> "_Range":
         """Of a sum."""
@@ -123,39 +139,69 @@ def _reach(conv: Conv) -> _Range:
     )
 
 
+def _too_large(quantize: Quantize, product: int) -> InputError:
+    return InputError(
+        f"products in {quantize.name} must stay below 2^31 on a GPU, but its weights allow "
+        f"{product}; run this model on the CPU"
+    )
+
+
 @dataclass(frozen=True)
 class Arithmetic:
-    """What a layer's weights allow: requantization in float32 (see `gpu/convolution`), and whether
-    its result before the clamp fits 16 bits, so that two are clamped at once.
+    """What a layer's weights allow: requantization in float32 (see `gpu/epilogue`) or in 32-bit
+    integers; whether its result before the clamp fits 16 bits, so that two are clamped at once;
+    and whether the residual can be rescaled in float32 too.
     """
 
     exact_in_float: bool
+    exact_in_integers: bool
     halves: bool
+    residual_in_float: bool
 
 
-def _arithmetic(
+def arithmetic(
     conv: Conv, quantize: Quantize, residual: Quantize | Downsample | None, relu_first: bool
 ) -> Arithmetic:
     """Checks every intermediate from the weights. Raises `InputError` beyond 32 bits."""
     value = _reach(conv)
+    residual_in_float = False
     if relu_first:
         value = value.at_least(0)
     if isinstance(residual, Downsample):
-        _reach(residual.conv).scaled(residual.to_s8)
+        branch = _reach(residual.conv)
+        branch.rescaled(residual.to_s8)
         most = np.full(conv.out_channels, 127)
-        value = value.plus(_Range(-most, most).scaled(residual.to_s32))
+        carried = _Range(-most, most).rescaled(residual.to_s32)
+        residual_in_float = (
+            max(branch.magnitude(), carried.magnitude()) < _FLOAT_INTEGERS
+            and 128 << residual.to_s8.shift <= _FLOAT_PRODUCTS
+        )
+        value = value.plus(carried)
     elif residual is not None:
         most = np.full(conv.out_channels, ACTIVATION_RANGES[residual.input_type][1])
-        value = value.plus(_Range(0 * most, most).scaled(residual))
-    if int(max(-value.low.min(), value.high.max())) >= _INT32:
+        carried = _Range(0 * most, most).rescaled(residual)
+        residual_in_float = (
+            residual.shift == 1
+            and residual.input_type == "u4"
+            and carried.magnitude() + int(np.abs(conv.bias).max()) < _FLOAT_INTEGERS
+        )
+        value = value.plus(carried)
+    largest = value.magnitude()
+    if largest >= _INT32:
         raise InputError(f"accumulators of {conv.name} must fit 32 bits; run it on the CPU")
     scaled = value.scaled(quantize)
     most_out = ACTIVATION_RANGES[quantize.output_type][1]
-    return Arithmetic(
-        exact_in_float=int(max(-value.low.min(), value.high.max())) < _FLOAT_INTEGERS
+    product = value.at_least(0).product(quantize)
+    found = Arithmetic(
+        exact_in_float=largest < _FLOAT_INTEGERS
         and (most_out + 1) << quantize.shift <= _FLOAT_PRODUCTS,
-        halves=int(max(-scaled.low.min(), scaled.high.max())) < _HALF_WORD,
+        exact_in_integers=product < _INT32,
+        halves=scaled.magnitude() < _HALF_WORD,
+        residual_in_float=residual_in_float,
     )
+    if not found.exact_in_float and not found.exact_in_integers:
+        raise _too_large(quantize, product)
+    return found
 
 
 def plan(network: Network) -> Plan:
@@ -178,7 +224,23 @@ def plan(network: Network) -> Plan:
             layers.extend(made)
             height, width = made[-1].shape.out_height, made[-1].shape.out_width
             source = len(layers) - 1
-    return Plan(network, arranged, tuple(stem), pooled, tuple(layers))
+    return Plan(network, arranged, tuple(stem), pooled, _with_followers(layers))
+
+
+def _with_followers(layers: list[Layer]) -> tuple[Layer, ...]:
+    """Each `conv3` told of the next block's `conv1` where one launch may compute both."""
+    found = list(layers)
+    for index, (layer, after) in enumerate(pairwise(layers)):
+        shape = after.shape
+        if (
+            after.reads == index
+            and layer.name.endswith("_conv3")
+            and shape.residual is None
+            and (shape.bits, shape.out_bits, shape.weight_bits) == (4, 4, 4)
+            and (shape.kernel, shape.stride, shape.padding) == ((1, 1), (1, 1), (0, 0))
+        ):
+            found[index] = replace(layer, shape=replace(layer.shape, follower=shape))
+    return tuple(found)
 
 
 def _stem_layer(
@@ -202,7 +264,7 @@ def _stem_layer(
         unit.residual,
         index - 1,
         None if unit.residual is None else index - 1,
-        _arithmetic(unit.conv, unit.quantize, unit.residual, relu_first=True),
+        arithmetic(unit.conv, unit.quantize, unit.residual, relu_first=True),
     )
 
 
@@ -239,7 +301,7 @@ def _block_layers(
             residual,
             reads,
             adds,
-            _arithmetic(conv, quantize, residual, relu_first=False),
+            arithmetic(conv, quantize, residual, relu_first=False),
         )
         for part, shape, conv, quantize, residual, reads, adds in (
             ("conv1", shape1, block.conv1, block.quantize1, None, source, None),

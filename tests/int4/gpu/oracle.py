@@ -35,7 +35,8 @@ def convolve(conv: Conv, x: Integers) -> Integers:
             total += np.einsum(
                 "nchw,kc->nkhw", seen, conv.weight[:, :, row, column].astype(np.int64)
             )
-    return total + conv.bias[None, :, None, None]
+    biased: Integers = total + conv.bias[None, :, None, None]
+    return biased
 
 
 def rescale(quantize: Quantize, x: Integers) -> Integers:
@@ -46,7 +47,8 @@ def rescale(quantize: Quantize, x: Integers) -> Integers:
     low, high = {"u4": (0, 15), "u7": (0, 127), "s8": (-127, 127)}.get(
         quantize.output_type, (-(2**31), 2**31 - 1)
     )
-    return out.clip(low, high)
+    clamped: Integers = out.clip(low, high)
+    return clamped
 
 
 def stem_unit(unit: StemUnit, x: Integers) -> Integers:
@@ -69,7 +71,8 @@ def pool(max_pool: MaxPool, x: Integers) -> Integers:
         for row in range(max_pool.kernel_size)
         for column in range(max_pool.kernel_size)
     ]
-    return np.max(windows, axis=0)
+    largest: Integers = np.max(windows, axis=0)
+    return largest
 
 
 def residual(carried: Quantize | Downsample, x: Integers) -> Integers:
@@ -91,7 +94,8 @@ def head(linear: Linear, x: Integers) -> Integers:
     """Mean to nearest (half goes up) and the fully connected layer."""
     count = x.shape[2] * x.shape[3]
     mean = (x.sum((2, 3)) + count // 2) // count
-    return mean @ linear.weight.astype(np.int64).T + linear.bias
+    out: Integers = mean @ linear.weight.astype(np.int64).T + linear.bias
+    return out
 
 
 def logits(network: Network, images: NDArray[np.int8]) -> Integers:

@@ -1,0 +1,131 @@
+"""Tuning of a network's kernels on the GPU at hand: measurements, cache and search put together."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import torch
+
+from autosinian.int4.autoconfig import Autoconfig
+from autosinian.int4.configurations import Configuration
+from autosinian.int4.gpu.compiling import Compiler
+from autosinian.int4.gpu.device import open_device
+from autosinian.int4.gpu.executor import Executor, PreparedNetwork
+from autosinian.int4.gpu.launch import compile_task
+from autosinian.int4.gpu.plan import plan
+from autosinian.int4.gpu.timing import GpuLayerTimer, streams_seconds
+from autosinian.int4.network import Network
+from autosinian.int4.timing_cache import CachedTimer
+from autosinian.int4.tuning import Ranking, best_choices, exchange_jointly, rank_layers
+
+Tell = Callable[[str], None]
+
+_RANKING_SHARE = 0.6
+_TOLD_EVERY = 50
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Configurations by launch and images/s of the network: each layer's own best, then jointly."""
+
+    choices: Mapping[str, Configuration]
+    images_per_second_before: float
+    images_per_second: float
+
+
+class Tuner:
+    """A network made ready on the GPU to be tuned; a context manager.
+
+    `device` names the GPU. Raises `InputError` where there is none.
+    """
+
+    def __init__(self, network: Network, tell: Tell) -> None:
+        self._device = open_device()
+        self._plan = plan(network)
+        self._prepared = PreparedNetwork(self._plan, self._device)
+        self._compiler = Compiler()
+        self._tell = tell
+        self.device = self._device.name
+        self.versions = self._device.versions()
+        self.layers = {layer.name: layer.shape for layer in self._plan.convolutions()}
+
+    def __enter__(self) -> "Tuner":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._compiler.close()
+
+    def rank(self, batch: int, cache: Path, time_limit_s: float = math.inf) -> Ranking:
+        """Times of the candidates of each distinct shape, from `cache` where they are known."""
+        timer = CachedTimer(
+            GpuLayerTimer(Executor(self._prepared, batch), self._compiler),
+            cache,
+            batch,
+            self.versions,
+        )
+
+        def told(number: int, done: int, total: int) -> None:
+            if done % _TOLD_EVERY == 0:
+                self._tell(f"round {number}: {done} of {total} kernels measured")
+
+        return rank_layers(
+            list(self.layers.values()),
+            batch,
+            self._device.shared_bytes,
+            timer,
+            time_limit_s,
+            told,
+        )
+
+    def tune(self, batch: int, cache: Path, time_limit_s: float) -> tuple[Tuned, Ranking]:
+        """Rank, then exchange jointly, within the limit."""
+        ranking = self.rank(batch, cache, time_limit_s * _RANKING_SHARE)
+        before = self.images_per_second(best_choices(self.layers, ranking), batch)
+        self._tell(f"each layer's best: {before:,.0f} images/s")
+        choices, seconds = exchange_jointly(
+            self.layers,
+            ranking,
+            lambda trial: batch / self.images_per_second(trial, batch),
+            time_limit_s=time_limit_s * (1 - _RANKING_SHARE),
+        )
+        return Tuned(choices, before, batch / seconds), ranking
+
+    def images_per_second(
+        self, choices: Mapping[str, Configuration], batch: int, streams: int = 1
+    ) -> float:
+        """Of whole networks as graphs, from device memory, on `streams` streams at once."""
+        executors = [Executor(self._prepared, batch, choices) for _ in range(streams)]
+        tasks = {
+            compile_task(
+                layer,
+                executors[0].choices[layer.name],
+                self._device,
+                self._plan.follower(layer),
+            ): None
+            for layer in self._plan.convolutions()
+        }
+        self._compiler.compile(list(tasks))
+        for executor in executors:
+            executor.input.random_(-127, 128)
+        rate = batch * streams / streams_seconds(executors)
+        del executors
+        torch.cuda.empty_cache()
+        return rate
+
+    def autoconfig(self, choices: Mapping[str, Configuration]) -> Autoconfig:
+        """The file's lines; the stem has none, and chained layers have one id."""
+        by_line: dict[str, int] = {}
+        for layer in self._plan.layers:
+            for line in layer.line_names:
+                by_line.setdefault(line, choices[layer.name].id)
+            after = self._plan.follower(layer)
+            if choices[layer.name].chained and after is not None:
+                by_line[after.name] = choices[layer.name].id
+        return Autoconfig({line: by_line[line] for line in self._plan.lines()})

@@ -1,0 +1,63 @@
+"""Kernels compile without a GPU for what they are meant to run on, tensor cores and all."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+# Triton decides at its import whether to interpret, so that compiling needs a process of its own.
+PROGRAM = """
+import json, sys
+import triton
+from triton.backends.compiler import GPUTarget
+from autosinian.int4.configurations import configuration
+from autosinian.int4.gpu import convolution, launch, pointwise
+from tests.int4.gpu.single_layers import chained_pair
+
+layer, after = chained_pair(64, 64)
+shorts = {"uint8": "*u8", "int8": "*i8", "int32": "*i32", "float32": "*fp32"}
+found = {}
+for identity in (1780, 1782):
+    choice = configuration(identity)
+    kernel = pointwise.pointwise if choice.stationary else convolution.convolution
+    constants = launch.constants(layer, choice, int(sys.argv[1]) // 10, after)
+    constants |= {"DEPENDENT": int(sys.argv[1]) >= 90}
+    types = iter([*(shorts[t] for t in launch.tensor_types(layer, choice)), "i32"])
+    signature = {n: "constexpr" if n in constants else next(types) for n in kernel.arg_names}
+    places = {name: (place,) for place, name in enumerate(kernel.arg_names)}
+    compiled = triton.compile(
+        triton.compiler.ASTSource(
+            kernel,
+            signature=signature,
+            constexprs={places[name]: value for name, value in constants.items()},
+            attrs={
+                places[name]: [["tt.divisibility", 16]]
+                for name, kind in signature.items()
+                if kind.startswith("*")
+            },
+        ),
+        target=GPUTarget("cuda", int(sys.argv[1]), 32),
+        options={"num_warps": choice.warps},
+    )
+    ptx = compiled.asm["ptx"]
+    found[identity] = ["wgmma" in ptx, "mma.sync" in ptx]
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.parametrize("capability", [75, 80, 90])
+def test_tensor_cores_are_used_from_ampere_on(capability: int) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(capability)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    for identity, (groups, warps) in json.loads(done.stdout).items():
+        assert groups == (capability == 90), identity
+        assert warps == (capability == 80), identity

@@ -1,0 +1,58 @@
+"""Whole networks through interpreted kernels give the oracle's bits."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from autosinian.int4.configurations import configurations, refusal
+from autosinian.int4.gpu.device import Device, open_device
+from autosinian.int4.gpu.executor import Executor, PreparedNetwork
+from autosinian.int4.gpu.plan import plan
+from tests.int4.gpu import oracle
+from tests.int4.small_networks import VARIANTS, random_images, small_network
+
+
+@pytest.fixture(scope="module")
+def device() -> Device:
+    return open_device()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_logits_are_exact(variant: str, device: Device) -> None:
+    network = small_network(**VARIANTS[variant])  # type: ignore[arg-type]
+    images = random_images(network, 2)
+    executor = Executor(PreparedNetwork(plan(network), device), 2)
+    logits = executor.logits(images)
+    assert np.array_equal(logits, oracle.logits(network, images))
+    assert len(np.unique(logits)) > 5
+
+
+@pytest.mark.parametrize("flavour", [("chained",), ("chained", "residual_first")])
+def test_chained_launches_are_exact(flavour: tuple[str, ...], device: Device) -> None:
+    network = small_network(widths=(64, 64), seed=11)
+    planned = plan(network)
+    executor = Executor(PreparedNetwork(planned, device), 2)
+    executor.choices |= {
+        layer.name: next(
+            choice
+            for choice in configurations().values()
+            if all(getattr(choice, name) for name in flavour)
+            and refusal(choice, layer.shape, device.shared_bytes) is None
+        )
+        for layer in planned.layers
+        if layer.shape.follower is not None
+        and (layer.shape.residual is not None)
+        and (flavour == ("chained",) or layer.shape.residual.kind == "identity")
+    }
+    images = random_images(network, 2)
+    assert len(executor.launched()) < len(planned.layers)
+    assert np.array_equal(executor.logits(images), oracle.logits(network, images))
+
+
+def test_gpus_without_integer_cores_are_exact(device: Device) -> None:
+    network = small_network(eight_bit=True, seed=9)
+    turing = replace(device, capability=(7, 5))
+    images = random_images(network, 2)
+    executor = Executor(PreparedNetwork(plan(network), turing), 2)
+    assert np.array_equal(executor.logits(images), oracle.logits(network, images))
