@@ -49,6 +49,16 @@ def export_detector(detector: Detector, path: Path) -> None:
             reason = str(error).partition("\n")[0]
             raise AutosinianError(f"the detector cannot be exported: {reason}") from error
     model = simplify(onnx.load_model_from_string(buffer.getvalue()))
+    # torch leaves the sizes behind its reshapes open.
+    sizes = (4, config.classes)
+    del model.graph.output[:]
+    model.graph.output.extend(
+        onnx.helper.make_tensor_value_info(
+            name, onnx.TensorProto.FLOAT, [BATCH_AXIS, size, config.layout.boxes]
+        )
+        for name, size in zip(OUTPUT_NAMES, sizes, strict=True)
+    )
+    onnx.checker.check_model(model)
     describe(model, config, detector.class_names)
     with atomic_file(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))

@@ -22,6 +22,8 @@ def join_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
         raise InputError(f"a detector's outputs must be {', '.join(OUTPUT_NAMES)}, but are {names}")
     sizes = [[d.dim_value for d in item.type.tensor_type.shape.dim] for item in graph.output]
     length = (sizes[0][1] + sizes[1][1]) * sizes[0][2]
+    if not length:
+        raise InputError("a detector's outputs must have sizes that are known but for the batch")
     graph.node.extend(
         [
             helper.make_node("Concat", list(OUTPUT_NAMES), ["joined"], "joined", axis=1),

@@ -77,8 +77,8 @@ class Training:
         self.train, self.validation = train, validation
         torch.manual_seed(options.seed)
         self.format = torch.channels_last if device.type == "cuda" else torch.contiguous_format
-        self.network = SsdResNet34(config).to(device, memory_format=self.format)
-        self.averaged = SsdResNet34(config).to(device, memory_format=self.format)
+        self.network = SsdResNet34(config).to(device).to(memory_format=self.format)
+        self.averaged = SsdResNet34(config).to(device).to(memory_format=self.format)
         self.averaged.load_state_dict(self.network.state_dict())
         self.averaged.eval().requires_grad_(False)
         state = self.network.state_dict()
@@ -179,7 +179,8 @@ class Training:
         targets, wanted = match(seen, classes, self.defaults)
         box_loss, class_loss = detection_loss(offsets.float(), logits.float(), targets, wanted)
         self.optimizer.zero_grad(set_to_none=True)
-        (options.box_weight * box_loss + class_loss).backward()
+        loss = options.box_weight * box_loss + class_loss
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
         self.optimizer.step()
         self._average()

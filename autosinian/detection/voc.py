@@ -44,7 +44,8 @@ def read_voc(path: Path, split: str, class_names: tuple[str, ...] | None = None)
         class_names = tuple(sorted(found))
     if not class_names:
         raise InputError(f"{tree.label}/{prefix} must hold annotations with objects, but has none")
-    images, dropped = [], []
+    images: list[AnnotatedImage] = []
+    dropped: list[str] = []
     present = set(names)
     for line in tree.read(f"{root}{SPLITS}/{split}.txt").decode("utf-8", "replace").split("\n"):
         if not (identity := line.split(" ")[0].strip()):

@@ -31,7 +31,7 @@ from autosinian.space.candidate import Candidate
 EQUALIZED = "equalized.onnx"
 ENCODINGS = "model.encodings"
 BATCH = 8
-SENSITIVITY_IMAGES = 8
+SENSITIVITY_IMAGES = 2
 """Calibration images on which layers are ranked; the order of the most sensitive is stable."""
 
 DEFAULTS: dict[str, int | float | str | bool] = {

@@ -157,8 +157,8 @@ class Space:
         quantization = self.document.quantization
         found.append(Dimension("precision", tuple(dict.fromkeys(quantization.precision))))
         found.append(Dimension("calibration", tuple(dict.fromkeys(quantization.calibration))))
-        for name, choices in quantization.detector_options.items():
-            found.append(Dimension(name, tuple(dict.fromkeys(choices))))
+        for name, options in quantization.detector_options.items():
+            found.append(Dimension(name, tuple(dict.fromkeys(options))))
         found.append(self._batch_dimension())
         found += self._engine_dimensions()
         return found

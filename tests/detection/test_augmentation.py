@@ -50,7 +50,7 @@ def test_the_whole_image_is_unchanged_where_nothing_is_asked() -> None:
 def test_colours_change_between_images_and_grey_keeps_no_hue() -> None:
     rule = Augmentation(kept=1.0, hue=0.3)
     images, _, _ = _view(rule, seed=1, batch=8)
-    assert images.amax(dim=(1, 2, 3)).unique().numel() > 4
+    assert len(set(images.amax(dim=(1, 2, 3)).tolist())) > 4
     inner = images[..., 2:-2, 2:-2]  # the edge is mixed with the mean colour beyond it
     assert torch.allclose(inner[:, 0], inner[:, 2], atol=1e-3)
     assert images.min() >= 0 and images.max() <= 1.0001

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import argparse
 
-COMMANDS = ("train", "evaluate", "quantize", "show_params")
+COMMANDS = ("train", "evaluate", "export", "quantize", "show_params")
 """Modules of this folder; each has `add_parser`."""
 
 
