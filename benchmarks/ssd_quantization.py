@@ -6,8 +6,8 @@ MODEL is a detector.pt of `autosinian ssd train`, DATA a Pascal VOC data set (a 
 archive) with the splits train, val and test. Ranges are collected on train, exceptions chosen on
 val, and test is for figures alone. The imbalance multiplies the channels between each pair of
 layers by random factors from e^-4 to e^4 and undoes it in the next layer, so that fp32 computes
-what it did; INT8 then has the exceptions chosen for the detector as it was. Rows are written as they
-are found; when --time is over no further part starts.
+what it did; INT8 then has the exceptions chosen for the detector as it was. Rows are written as
+they are found; when --time is over no further part starts.
 """
 
 import argparse
