@@ -6,7 +6,8 @@ MODEL is a detector.pt of `autosinian ssd train`, DATA a Pascal VOC data set (a 
 archive) with the splits train, val and test. Ranges are collected on train, exceptions chosen on
 val, and test is for figures alone. The imbalance multiplies the channels between each pair of
 layers by random factors from e^-4 to e^4 and undoes it in the next layer, so that fp32 computes
-what it did. Rows are written as they are found; when --time is over no further part starts.
+what it did; INT8 then has the exceptions chosen for the detector as it was. Rows are written as
+they are found; when --time is over no further part starts.
 """
 
 import argparse
@@ -39,7 +40,7 @@ from autosinian.detection.quantization import (
 from autosinian.detection.source import open_annotated
 from autosinian.encodings.calibrated import calibrate
 from autosinian.encodings.configuration import Configuration, symmetric_configuration
-from autosinian.encodings.exceptions import Exceptions
+from autosinian.encodings.exceptions import Exceptions, read_exceptions
 from autosinian.encodings.export import export_named
 from autosinian.encodings.qdq import quantize_onnx
 from autosinian.equalize.equalize import folded
@@ -122,15 +123,15 @@ class Bench:
                 "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
             },
         )
-        self.exceptions = Exceptions()
+        self.exceptions = read_exceptions(args.exceptions) if args.exceptions else Exceptions()
         self._quantized: QuantizedDetector | None = None
 
     def parts(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """What is measured, in order of importance."""
         yield "fp32", self.in_float
         yield "int8", self.int8
-        yield "imbalance", self.imbalance
         yield "mixed", self.mixed
+        yield "imbalance", self.imbalance
         yield "engine", self.engines
         yield "variants", self.variants
 
@@ -191,9 +192,11 @@ class Bench:
 
     def int8(self) -> None:
         """Without exceptions, with equalization and without."""
-        self.measure("int8", "equalized", self.simulated(self.quantized), "val", "test")
+        self.measure(
+            "int8", "equalized", self.simulated(self.quantized, Exceptions()), "val", "test"
+        )
         plain = self.quantize(QuantizationOptions(equalize=False))
-        self.measure("int8", "not equalized", self.simulated(plain), "val", "test")
+        self.measure("int8", "not equalized", self.simulated(plain, Exceptions()), "val", "test")
 
     def imbalance(self) -> None:
         """Factors between pairs that fp32 does not see: INT8 without and with equalization."""
@@ -210,8 +213,8 @@ class Bench:
                 equalize_pairs(network, pairs, {})
             calibrated = calibrate(network, self.calibration(), symmetric_configuration())
             label = "int8 equalized" if equalized else "int8 not equalized"
-            simulated = calibrated.simulated(Exceptions()).to(self.device)
-            self.measure("imbalance", label, simulated, "test")
+            simulated = calibrated.simulated(self.exceptions).to(self.device)
+            self.measure("imbalance", label, simulated, "test", exceptions=self.told())
 
     def mixed(self) -> None:
         """Exceptions chosen on the validation split, measured on the test split."""
@@ -227,8 +230,12 @@ class Bench:
             self.simulated(self.quantized),
             "val",
             "test",
-            exceptions=json.dumps(self.exceptions.to_dict()),
+            exceptions=self.told(),
         )
+
+    def told(self) -> str:
+        """The exceptions as they are written into a row."""
+        return json.dumps(self.exceptions.to_dict())
 
     def engines(self) -> None:
         """The same ranges as Q/DQ, on the processor by the runtimes that are installed."""
@@ -236,7 +243,7 @@ class Bench:
         network = self.quantized.calibrated.network
         model = export_named(network, (3, side, side), OUTPUT_NAMES)
         encodings = self.quantized.encodings(self.exceptions)
-        exceptions = json.dumps(self.exceptions.to_dict())
+        exceptions = self.told()
         for engine in ("openvino", "tensorrt"):
             content = quantize_onnx(model, encodings, engine=engine).SerializeToString()
             for runtime, opened in (("openvino", _openvino), ("onnxruntime", _onnxruntime)):
@@ -281,7 +288,8 @@ class Bench:
 
     def simulated(self, quantized: QuantizedDetector, exceptions: Exceptions | None = None) -> Any:
         """Simulated INT8 with the exceptions chosen so far."""
-        return quantized.simulated(exceptions or self.exceptions).to(self.device)
+        chosen = self.exceptions if exceptions is None else exceptions
+        return quantized.simulated(chosen).to(self.device)
 
     def calibration(self) -> Iterator[torch.Tensor]:
         """The training split's images, normalized."""
@@ -328,6 +336,7 @@ def main() -> int:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--limit", type=int, help="images of each split at most, for a dry run")
     parser.add_argument("--parts", nargs="+", help="of these names alone; fp32 always")
+    parser.add_argument("--exceptions", type=Path, help="known already, JSON: leave out `mixed`")
     parser.add_argument("--time", type=float, default=600.0, help="seconds after which none starts")
     args = parser.parse_args()
     bench = Bench(args)

@@ -46,6 +46,7 @@ def relative_noise(given: Sequence[Tensor], reference: Sequence[Tensor]) -> floa
     """Power of the difference over power of the reference, mean over outputs."""
     shares = []
     for output, expected in zip(given, reference, strict=True):
+        output, expected = output.detach(), expected.detach()
         power = (expected - expected.mean()).square().sum()
         shares.append(float((output - expected).square().sum() / power))
     return sum(shares) / len(shares)
