@@ -230,7 +230,14 @@ def tensor_types(layer: Layer, configuration: Configuration) -> tuple[str, ...]:
     weight = torch.uint8 if configuration.packed_weights else torch.int8
     out = torch.int32 if shape.out_bits == 4 else torch.int8
     first = (_byte_type(shape.bits), weight, torch.int32, torch.int32, torch.float32, out, carried)
-    rest = (weight, torch.int32, torch.int32, torch.int32, torch.float32, torch.float32)
+    rest: tuple[torch.dtype, ...] = (
+        weight,
+        torch.int32,
+        torch.int32,
+        torch.int32,
+        torch.float32,
+        torch.float32,
+    )
     if not configuration.stationary:
         rest += (torch.uint8, torch.int8, torch.int32, torch.int32, torch.float32, torch.int32)
     return tuple(str(kind).removeprefix("torch.") for kind in first + rest)
