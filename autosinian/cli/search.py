@@ -55,9 +55,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--seed", type=int, default=0, help="seed of all random draws (default: 0)")
     parser.add_argument(
         "--sampler",
-        choices=("tpe", "random"),
-        default="tpe",
-        help="how candidates are proposed (default: tpe)",
+        choices=("joint", "tpe", "nsga2", "gp", "random"),
+        default="joint",
+        help="how candidates are proposed: jointly by predictors of every figure, or by one of "
+        "Optuna's own samplers (default: joint)",
     )
     add_worker_options(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON, last line")

@@ -28,6 +28,11 @@ class Dataset(ABC):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes where the data set has them; of detection, from class 1 on."""
+        return ()
+
     @abstractmethod
     def describe(self) -> str:
         """A few lines for people: where the samples come from and how roles divide them."""

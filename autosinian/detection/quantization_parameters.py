@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from autosinian.content import file_sha256
-from autosinian.detection.detections import Suppression
 from autosinian.detection.quantization import (
     ChosenExceptions,
     QuantizationOptions,
     QuantizedDetector,
 )
+from autosinian.detection.suppression import Suppression
 from autosinian.encodings.encoding import BIAS_LABEL, BITS
 from autosinian.encodings.exceptions import Exceptions
 from autosinian.errors import InputError

@@ -165,7 +165,7 @@ class Evaluator:
     def accuracy(
         self, candidate: Candidate, engine_file: Path, role: Role, run_name: str
     ) -> tuple[float, float]:
-        """Top-1 fraction, or COCO mAP, on a role's samples, and the seconds LoadGen ran (0 where known)."""
+        """Top-1 fraction, or COCO mAP, on a role's samples; seconds LoadGen ran (0 where known)."""
         arrays = self.arrays.get(role, candidate.subnet.resolution)
         key = content_key(
             self.networks.key(candidate),

@@ -12,6 +12,7 @@ from autosinian.quantize.ranges import write_ranges
 from autosinian.space.candidate import Candidate, Quantization, Subnet
 from autosinian.supernet import Cost
 
+CALIBRATOR_CACHE = "calibrator.cache"
 PREPARED_BY = ("torch", "onnx", "onnxruntime")
 
 
@@ -89,6 +90,10 @@ class Networks(ABC):
         write_ranges(self.calibrator_cache(candidate), ranges)
         quantize(source, ranges, path)
         return path
+
+    def calibration_files(self, candidate: Candidate) -> dict[str, Path]:
+        """What a bundle keeps of how an int8 candidate was quantized, by its name there."""
+        return {CALIBRATOR_CACHE: self.calibrator_cache(candidate)}
 
     def calibrator_cache(self, candidate: Candidate) -> Path:
         """Where the ranges of an int8 candidate are kept, in TensorRT's form."""

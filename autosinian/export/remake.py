@@ -39,11 +39,15 @@ def compare_logits(
     problem = (_fixed if fixed else _subnet)(bundle, candidate, made)
     if problem:
         return False, problem
-    if candidate.quantization.precision == "int8":
+    samples = np.ascontiguousarray(inputs[:SAMPLES], np.float32)
+    if bundle.path(files.EQUALIZED).exists():
+        made, problem = _equalized(bundle, candidate, made, samples, scratch)
+        if problem:
+            return False, problem
+    elif candidate.quantization.precision == "int8":
         quantized = scratch / "remade-int8.onnx"
         quantize(made, read_ranges(bundle.path(files.CALIBRATOR_CACHE)), quantized)
         made = quantized
-    samples = np.ascontiguousarray(inputs[:SAMPLES], np.float32)
     expected, found = _logits(bundle.path(files.MODEL), samples), _logits(made, samples)
     if expected.shape != found.shape:
         return False, f"logits are {found.shape} made again and {expected.shape} in {files.MODEL}"
@@ -79,6 +83,36 @@ def _fixed(bundle: Bundle, candidate: Candidate, path: Path) -> str:
     prepared = prepare(load_onnx(source), candidate.subnet.resolution, f"`{files.NETWORK}`")
     path.write_bytes(prepared.model.SerializeToString(deterministic=True))
     return ""
+
+
+def _equalized(
+    bundle: Bundle,
+    candidate: Candidate,
+    source: Path,
+    samples: NDArray[np.float32],
+    scratch: Path,
+) -> tuple[Path, str]:
+    """Quantize a detector again from `equalized.onnx`, which must compute what `source` does.
+
+    Returns the file, and what is wrong with it, or nothing.
+    """
+    from autosinian.detection.joined import join_outputs
+    from autosinian.encodings.files import read_encodings
+    from autosinian.evaluate.detectors import quantized_again
+    from autosinian.quantize.onnx_file import load_onnx
+
+    equalized = load_onnx(bundle.path(files.EQUALIZED))
+    joined, made = scratch / "remade-equalized.onnx", scratch / "remade-int8.onnx"
+    joined.write_bytes(join_outputs(equalized).SerializeToString(deterministic=True))
+    expected, found = _logits(source, samples), _logits(joined, samples)
+    greatest = max(float(np.abs(expected).max()), 1e-12)
+    difference = float(np.abs(expected - found).max()) / greatest
+    if difference > TOLERANCE:
+        return made, f"{files.EQUALIZED} gives other outputs than {files.NETWORK}: {difference:.1e}"
+    encodings = read_encodings(bundle.path(files.ENCODINGS))
+    model = quantized_again(equalized, encodings, candidate.engine.engine)
+    made.write_bytes(model.SerializeToString(deterministic=True))
+    return made, ""
 
 
 def _integers(bundle: Bundle) -> tuple[bool, str]:

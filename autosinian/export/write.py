@@ -27,7 +27,8 @@ def write_bundle(folder: Path, found: Findings, bench: Workbench, outcome: Outco
     shutil.copyfile(contender.model, folder / networks.model_name)
     shutil.copyfile(contender.engine_file, folder / files.ENGINE)
     if candidate.quantization.precision == "int8":
-        shutil.copyfile(networks.calibrator_cache(candidate), folder / files.CALIBRATOR_CACHE)
+        for name, path in networks.calibration_files(candidate).items():
+            shutil.copyfile(path, folder / name)
     _copy_logs(found.logs, folder / files.LOGS)
     result = result_of(found, bench, outcome)
     write_json(

@@ -1,5 +1,6 @@
 """An executor by the device's name: the processor's here, a GPU's from its own room."""
 
+import importlib.util
 from pathlib import Path
 
 from autosinian.errors import InputError
@@ -33,6 +34,11 @@ def open_executor(
     if autoconfig is not None:
         ids = read_autoconfig(autoconfig)
         check_autoconfig(ids, network, f"`{autoconfig}`")
+    if importlib.util.find_spec("triton") is None:
+        raise InputError(
+            "device cuda needs the package `triton`, which is not there: install torch for CUDA, "
+            "or name `--device cpu`"
+        )
     import torch
 
     from autosinian.int4.gpu.chosen import chosen

@@ -67,7 +67,7 @@ class Int4Network:
 
 def open_int4_network(spec: NetworkSpec) -> Int4Network:
     """Open the model of a space file. Raises `InputError` for whatever cannot be searched."""
-    model = open_model(Path(spec.source))
+    model = open_model(Path(spec.source), Path(spec.autoconfig) if spec.autoconfig else None)
     _, height, width = model.network.input_shape
     if height != width or spec.resolution not in (None, height):
         raise InputError(

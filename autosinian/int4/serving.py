@@ -32,7 +32,7 @@ def open_session(model: Model, batch_size: int, options: Mapping[str, Any]) -> D
     # The processor only gathers samples.
     use_threads(min(usable_cores(), GATHERING_THREADS))
     with told_failure("the model cannot be opened", "performance", batch_size):
-        device, make = _on_gpu(model, sizes)
+        device, make = networks_on_gpu(model, sizes)
     placed = Placed()
 
     def of_a_stream() -> Batches:
@@ -47,7 +47,7 @@ def prove(model: Model, batch_size: int, *, gpu: bool) -> None:
     size, device = (batch_size, torch.device("cuda", 0)) if gpu else (1, torch.device("cpu"))
     with told_failure(f"the model cannot run at batch {size}", "build", size):
         if gpu:
-            device, make = _on_gpu(model, (size,))
+            device, make = networks_on_gpu(model, (size,))
             run = make()[size]
         else:
             run = _on_processor(model, (size,), 1)[size]
@@ -66,7 +66,7 @@ def _on_processor(model: Model, sizes: tuple[int, ...], threads: int) -> dict[in
     return dict.fromkeys(sizes, run)
 
 
-def _on_gpu(
+def networks_on_gpu(
     model: Model, sizes: tuple[int, ...]
 ) -> tuple[torch.device, Callable[[], dict[int, Network]]]:
     """The device, and what makes networks with buffers of their own."""

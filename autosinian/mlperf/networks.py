@@ -25,11 +25,16 @@ def network(source: Source, precision: str, ranges: Path | None, folder: Path) -
         return float_network(source, folder)
     if ranges is None:
         ranges = source.folder / files.CALIBRATOR_CACHE
-        if source.bundle is None or source.precision != "int8":
+        if source.bundle is None or source.precision != "int8" or source.task:
             raise InputError(
                 f"`{source.folder}` in int8 needs ranges, but has none: collect them with "
                 "`autosinian calibrate` and name the file with `--calibrator-cache`"
             )
+    if source.task:
+        raise InputError(
+            f"`{source.folder}` is a detector's, whose INT8 is made of its encodings: leave "
+            "`--calibrator-cache` out"
+        )
     # Heavy: onnx and onnxruntime.
     from autosinian.quantize.qdq import quantize
     from autosinian.quantize.ranges import read_ranges

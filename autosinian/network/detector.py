@@ -52,6 +52,11 @@ class DetectorNetwork(FixedNetwork):
         return self.config.classes
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the objects' classes, from class 1 on; none in a published checkpoint."""
+        return self.detector.class_names
+
+    @property
     def task(self) -> dict[str, int | str]:
         """Detection, and what decoding a row needs."""
         return {

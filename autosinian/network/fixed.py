@@ -88,6 +88,11 @@ class FixedNetwork:
         return self.prepared.classes
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of its classes where it knows them."""
+        return ()
+
+    @property
     def task(self) -> dict[str, int | str]:
         """The task as jobs tell it; empty is classification."""
         return {}
@@ -134,6 +139,10 @@ def open_network(spec: NetworkSpec) -> FixedNetwork:
 
         return open_detector_network(spec)
     label = f"`{spec.source}`"
+    if spec.autoconfig is not None:
+        raise InputError(
+            f"`autoconfig` names kernels of a model folder of integers, but {label} is none"
+        )
     source = _exported(spec) if module_source(spec.source) else _read(Path(spec.source))
     rule = FixedInput.of(spec)
     prepared = prepare(onnx.load_model_from_string(source), spec.resolution, label)

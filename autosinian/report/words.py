@@ -69,7 +69,13 @@ def quantization_words(quantization: Quantization) -> str:
     """`fp32`, or `int8 minmax`."""
     if quantization.calibration == "none":
         return quantization.precision
-    return f"{quantization.precision} {quantization.calibration}"
+    words = [quantization.precision, quantization.calibration]
+    for name, value in quantization.options:
+        if name == "equalize" and value:
+            words.append("equalized")
+        elif name != "equalize" and value:
+            words.append(f"{value} {name.removesuffix('_layers')}")
+    return " ".join(words)
 
 
 def engine_words(engine: EngineConfig) -> str:

@@ -18,7 +18,7 @@ from autosinian.search.dashboard import StudyPage, annotate_trial, artifact_stor
 from autosinian.search.judge import Judge
 from autosinian.search.outcome import CANDIDATE, EVALUATION, REASON, Outcome, read_outcome
 from autosinian.search.parameters import distributions
-from autosinian.search.sampler import DistinctSampler, SpaceExhausted, is_finished
+from autosinian.search.sampler import DistinctSampler, is_finished
 from autosinian.search.storage import (
     BASELINE_ATTRIBUTE,
     SEED_ATTRIBUTE,
@@ -26,6 +26,7 @@ from autosinian.search.storage import (
     open_storage,
     open_study,
 )
+from autosinian.search.strategy.joint import SpaceExhausted
 from autosinian.search.workbench import Workbench
 from autosinian.space.candidate import Candidate
 from autosinian.store.store import HEARTBEAT_S, MAX_ATTEMPTS, Claim

@@ -1,8 +1,8 @@
 """An Optuna sampler that never proposes the same candidate twice, in any process.
 
 It proposes in this order: the warm-start candidates, candidates whose process died, then what the
-inner sampler (multivariate TPE) suggests. Every proposal is claimed in the store before it is
-given out; what cannot be claimed is proposed by somebody else already and is not given out.
+joint strategy, or one of Optuna's own samplers, suggests. Every proposal is claimed in the store
+before it is given out; what cannot be claimed is proposed by somebody else already and is not.
 """
 
 import random
@@ -11,32 +11,29 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import (
+    BaseSampler,
+    GPSampler,
+    NSGAIISampler,
+    RandomSampler,
+    TPESampler,
+)
 from optuna.trial import FrozenTrial, TrialState
 
 from autosinian.content import content_key
 from autosinian.errors import AutosinianError, InputError
-from autosinian.search.parameters import distributions
+from autosinian.search.parameters import distributions, gates
+from autosinian.search.strategy.joint import JointSampler, SpaceExhausted
 from autosinian.space.candidate import Candidate, Option
 from autosinian.space.space import Space
 from autosinian.store import Store
 
-SAMPLERS = ("tpe", "random")
+SAMPLERS = ("joint", "tpe", "nsga2", "gp", "random")
 STARTUP_TRIALS = 8
-INNER_ATTEMPTS = 6
+INNER_ATTEMPTS = {"tpe": 6, "nsga2": 6, "gp": 1, "random": 6}
+"""Draws of Optuna's samplers before one is changed at random; a Gaussian process is slow to ask."""
 MUTATIONS = 400
 UNIFORM_DRAWS = 5_000
-
-
-class SpaceExhausted(AutosinianError):  # noqa: N818  (an end, not a failure)
-    """Every candidate that could be found in the space was proposed already.
-
-    `trial` is the number of the trial that was to have one.
-    """
-
-    def __init__(self, trial: int) -> None:
-        super().__init__("the search space is exhausted: every candidate found in it was measured")
-        self.trial = trial
 
 
 class DistinctSampler(BaseSampler):
@@ -53,7 +50,7 @@ class DistinctSampler(BaseSampler):
         first: Sequence[Candidate],
         *,
         seed: int = 0,
-        kind: str = "tpe",
+        kind: str = "joint",
     ) -> None:
         if kind not in SAMPLERS:
             raise InputError(f"a sampler must be one of {', '.join(SAMPLERS)}, but got `{kind}`")
@@ -64,6 +61,13 @@ class DistinctSampler(BaseSampler):
         self._kind = kind
         self._distributions = distributions(space)
         self._free = {n: d for n, d in self._distributions.items() if not d.single()}
+        self._joint = JointSampler(
+            seed=seed,
+            search_space=self._distributions,
+            gates=gates(space),
+            # A trial that was interrupted is told as failed; one that fails as infeasible.
+            failures_teach=False,
+        )
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -99,10 +103,12 @@ class DistinctSampler(BaseSampler):
         for candidate in self._first:
             yield self._space.encode(candidate)
         yield from self._released(study)
+        if self._kind == "joint":
+            yield from self._joint.proposals(study, trial, self._distributions)
         seed = int(content_key(self._seed, trial.number)[:8], 16)
         rng = random.Random(seed)
         last: dict[str, Option] = self._space.sample(rng)
-        for _ in range(INNER_ATTEMPTS):
+        for _ in range(INNER_ATTEMPTS.get(self._kind, 0)):
             inner = self._inner(rng.getrandbits(31))
             suggested = inner.sample_relative(study, trial, self._free)
             last = self._space.sample(rng) | suggested
@@ -126,6 +132,10 @@ class DistinctSampler(BaseSampler):
     def _inner(self, seed: int) -> BaseSampler:
         if self._kind == "random":
             return RandomSampler(seed=seed)
+        if self._kind == "nsga2":
+            return NSGAIISampler(seed=seed)
+        if self._kind == "gp":
+            return GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
         return TPESampler(
             seed=seed, multivariate=True, constant_liar=True, n_startup_trials=STARTUP_TRIALS
         )

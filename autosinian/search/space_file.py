@@ -16,7 +16,10 @@ def read_space(path: Path) -> Document:
         updates["supernet"] = _absolute(document.supernet, path.parent)
     if document.network is not None:
         source = local_source(document.network.source, lambda file: _absolute(file, path.parent))
-        updates["network"] = document.network.model_copy(update={"source": source})
+        changes: dict[str, object] = {"source": source}
+        if document.network.autoconfig is not None:
+            changes["autoconfig"] = _absolute(document.network.autoconfig, path.parent)
+        updates["network"] = document.network.model_copy(update=changes)
     if document.data.path is not None:
         data_path = _absolute(document.data.path, path.parent)
         updates["data"] = document.data.model_copy(update={"path": data_path})

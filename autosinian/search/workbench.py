@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from autosinian import __version__
-from autosinian.data import open_dataset
+from autosinian.data import Dataset, open_dataset
 from autosinian.engine.protocol import Engine, model_format
 from autosinian.errors import InputError
 from autosinian.evaluate.arrays import ArrayCache
@@ -69,19 +69,7 @@ def open_workbench(
     data_path = Path(document.data.path) if document.data.path else None
     dataset = open_dataset(document.data.name, data_path)
     network = _open_network(document)
-    task = "classification"
-    if isinstance(network, FixedNetwork):
-        task = str(network.task.get("name", task))
-    if task != dataset.task:
-        raise InputError(
-            f"network and data set must be of one task, but `{network.name}` is for {task} and "
-            f"`{document.data.name}` for {dataset.task}"
-        )
-    if network.classes != dataset.classes:
-        raise InputError(
-            f"network and data set must have the same classes, but `{network.name}` has "
-            f"{network.classes} and `{document.data.name}` has {dataset.classes}"
-        )
+    _check_task(document, network, dataset)
     engine, workers = choice.open(document.engine)
     wanted = "int4" if isinstance(network, Int4Network) else "onnx"
     if model_format(engine) != wanted:
@@ -112,6 +100,36 @@ def open_workbench(
     return Workbench(document, network, engine, workers, space, store, evaluator, folder)
 
 
+def _check_task(
+    document: Document, network: Supernet | FixedNetwork | Int4Network, dataset: Dataset
+) -> None:
+    """Raise `InputError` unless network, data set and what is searched are of one task."""
+    task = "classification"
+    if isinstance(network, FixedNetwork):
+        task = str(network.task.get("name", task))
+    if task != dataset.task:
+        raise InputError(
+            f"network and data set must be of one task, but `{network.name}` is for {task} and "
+            f"`{document.data.name}` for {dataset.task}"
+        )
+    for option in document.quantization.detector_options if task != "detection" else ():
+        raise InputError(
+            f"{document.where('quantization', option)}`quantization.{option}` is for detectors, "
+            f"but `{network.name}` is for {task}; remove it"
+        )
+    if network.classes != dataset.classes:
+        raise InputError(
+            f"network and data set must have the same classes, but `{network.name}` has "
+            f"{network.classes} and `{document.data.name}` has {dataset.classes}"
+        )
+    names = network.class_names if isinstance(network, FixedNetwork) else ()
+    if names and names != dataset.class_names:
+        raise InputError(
+            f"network and data set must name the same classes, but `{network.name}` has "
+            f"{', '.join(names)} and `{document.data.name}` has {', '.join(dataset.class_names)}"
+        )
+
+
 def _open_network(document: Document) -> Supernet | FixedNetwork | Int4Network:
     if document.network is not None:
         if is_model(Path(document.network.source)):
@@ -126,6 +144,12 @@ def _networks(
 ) -> Networks:
     if isinstance(network, Int4Network):
         return Int4Networks(network, arrays, folder)
+    if isinstance(network, FixedNetwork) and network.task:
+        from autosinian.evaluate.detectors import DetectorNetworks
+        from autosinian.network.detector import DetectorNetwork
+
+        assert isinstance(network, DetectorNetwork)
+        return DetectorNetworks(network, arrays, folder)
     if isinstance(network, FixedNetwork):
         return FixedNetworks(network, arrays, folder)
     return SubnetNetworks(network, arrays, folder)

@@ -45,10 +45,27 @@ class Quantization:
     """Numeric precision of the network: `fp32`, `bf16`, `fp16`, `int8` or `int4`.
 
     `calibration` is `none` unless `precision` is `int8`: then `minmax`, `entropy` or `percentile`.
+    `options` are what else a detector's INT8 is chosen by, sorted by name: `equalize` (whether
+    channels are equalized across layers), `asymmetric` (how many of the most sensitive
+    activations have an asymmetric range) and `float_layers` (how many of the most sensitive
+    layers stay in float). They are empty where a space does not name them.
     """
 
     precision: str = "fp32"
     calibration: str = "none"
+    options: tuple[tuple[str, Option], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, JSON-ready."""
+        value: dict[str, Any] = {"precision": self.precision, "calibration": self.calibration}
+        # Left out where empty, so that keys of candidates without them stay as they were.
+        return value | ({"options": dict(self.options)} if self.options else {})
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "Quantization":
+        """Inverse of `to_dict`."""
+        options = tuple(sorted(value.get("options", {}).items()))
+        return cls(value["precision"], value["calibration"], options)
 
 
 @dataclass(frozen=True)
@@ -95,7 +112,7 @@ class Candidate:
         """Plain data, JSON-ready."""
         value: dict[str, Any] = {
             "subnet": asdict(self.subnet),
-            "quantization": asdict(self.quantization),
+            "quantization": self.quantization.to_dict(),
             "engine": {
                 "engine": self.engine.engine,
                 "batch_size": self.engine.batch_size,
@@ -111,7 +128,7 @@ class Candidate:
         engine = value["engine"]
         return cls(
             subnet=Subnet.from_dict(value["subnet"]),
-            quantization=Quantization(**value["quantization"]),
+            quantization=Quantization.from_dict(value["quantization"]),
             engine=EngineConfig.make(engine["engine"], engine["batch_size"], **engine["options"]),
             serving=tuple(sorted(value.get("serving", {}).items())),
         )

@@ -56,13 +56,15 @@ class NetworkSpec(_Strict):
 
     `source` is an ONNX file, a model folder of integers (for engine `int4`), or
     `package.module:name` or `file.py:name` where `name` is a torch module or makes one without
-    arguments. `resolution` may be left out where the ONNX tells it.
+    arguments. `autoconfig` names the kernels of a model of integers, where they do not lie beside
+    it. `resolution` may be left out where the ONNX tells it.
     `mean` and `std` are of pixels in 0 to `pixel_range`, per channel, ImageNet's own by default.
     `resize` is the short side in pixels before a centre crop, `ceil(resolution / 0.875)` where it
     is left out; `direct` resizes the whole image to `resolution x resolution`.
     """
 
     source: str = Field(min_length=1)
+    autoconfig: str | None = None
     resolution: int | None = Field(default=None, ge=1, le=4096)
     mean: list[float] | None = None
     std: list[float] | None = None
@@ -108,7 +110,8 @@ class ArchitectureSpec(_Strict):
 class QuantizationSpec(_Strict):
     """Numeric precisions, and for int8 how activation ranges are found.
 
-    `int4` is the one precision of a `network` that is a model folder of integers.
+    `int4` is the one precision of a `network` that is a model folder of integers. `equalize`,
+    `asymmetric` and `float_layers` are for detectors (see `Quantization.options`).
     """
 
     precision: list[Literal["fp32", "bf16", "fp16", "int8", "int4"]] = Field(
@@ -117,6 +120,15 @@ class QuantizationSpec(_Strict):
     calibration: list[Literal["minmax", "entropy", "percentile"]] = Field(
         default=["minmax"], min_length=1
     )
+    equalize: list[bool] | None = Field(default=None, min_length=1)
+    asymmetric: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
+    float_layers: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
+
+    @property
+    def detector_options(self) -> dict[str, list[Any]]:
+        """The choices of what detectors alone have, by name; see `Quantization.options`."""
+        given = {name: getattr(self, name) for name in ("asymmetric", "equalize", "float_layers")}
+        return {name: choices for name, choices in given.items() if choices is not None}
 
 
 class ServingSpec(BaseModel):

@@ -157,6 +157,8 @@ class Space:
         quantization = self.document.quantization
         found.append(Dimension("precision", tuple(dict.fromkeys(quantization.precision))))
         found.append(Dimension("calibration", tuple(dict.fromkeys(quantization.calibration))))
+        for name, choices in quantization.detector_options.items():
+            found.append(Dimension(name, tuple(dict.fromkeys(choices))))
         found.append(self._batch_dimension())
         found += self._engine_dimensions()
         return found
@@ -210,11 +212,16 @@ class Space:
             del document[key]
         if self.document.baseline == BaselineSpec():
             del document["baseline"]  # studies begun before it could be told
+        for key in ("equalize", "asymmetric", "float_layers"):
+            if document["quantization"][key] is None:
+                del document["quantization"][key]  # as above
         document["data"] = self.document.data.name
         if self.document.network is None:
             document["supernet_sha256"] = self._supernet.sha256
         else:
-            document["network"] = self.document.network.model_dump(exclude={"source"})
+            document["network"] = self.document.network.model_dump(
+                exclude={"source", "autoconfig"}  # their content is in the hash
+            )
             document["network_sha256"] = self._supernet.sha256
         document["dimensions"] = content_key(
             [[d.name, list(d.choices), d.low, d.high] for d in self.dimensions.values()]
@@ -235,17 +242,22 @@ class Space:
             resolution=int(values["resolution"]),
         )
         precision = str(values["precision"])
-        calibration = str(values["calibration"]) if precision == "int8" else "none"
+        quantization = Quantization(precision)
+        if precision == "int8":
+            names = self.document.quantization.detector_options
+            extra = tuple((name, values[name]) for name in sorted(names))
+            quantization = Quantization(precision, str(values["calibration"]), extra)
         options = {t.name: values.get(t.name, t.default) for t in self._tunables}
         engine = EngineConfig.make(self.document.engine, int(values["batch_size"]), **options)
         serving = tuple(sorted((t.name, values.get(t.name, t.default)) for t in self._serving))
-        return Candidate(
-            self._supernet.canonical(subnet), Quantization(precision, calibration), engine, serving
-        )
+        return Candidate(self._supernet.canonical(subnet), quantization, engine, serving)
 
     def encode(self, candidate: Candidate) -> dict[str, Option]:
         """Values that decode to `candidate`, or to the nearest the dimensions allow."""
+        options = self.document.quantization.detector_options
         wanted: dict[str, Option] = {
+            **{name: choices[0] for name, choices in options.items()},
+            **dict(candidate.quantization.options),
             "resolution": candidate.subnet.resolution,
             "precision": candidate.quantization.precision,
             "calibration": candidate.quantization.calibration,

@@ -29,7 +29,7 @@ def open_small_study(
     name: str = "study",
     first: Sequence[Candidate] = (),
     seed: int = 0,
-    kind: str = "tpe",
+    kind: str = "joint",
 ) -> tuple[optuna.Study, Store]:
     """The study and the store of a space, as a search opens them."""
     url = url_of(folder)

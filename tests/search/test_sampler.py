@@ -8,7 +8,8 @@ from optuna.trial import TrialState
 
 from autosinian.errors import InputError
 from autosinian.search.judge import Judge
-from autosinian.search.sampler import DistinctSampler, SpaceExhausted
+from autosinian.search.sampler import DistinctSampler
+from autosinian.search.strategy.joint import SpaceExhausted
 from autosinian.space.candidate import Candidate
 from autosinian.space.space import Space
 from autosinian.store import Store
@@ -153,5 +154,7 @@ def test_a_space_without_choices_has_one_candidate(tmp_path: Path) -> None:
 
 
 def test_an_unknown_kind_of_sampler_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="must be one of tpe, random, but got `grid`"):
+    with pytest.raises(
+        InputError, match="must be one of joint, tpe, nsga2, gp, random, but got `grid`"
+    ):
         DistinctSampler(small_space(), Store(url_of(tmp_path), "x"), [], kind="grid")

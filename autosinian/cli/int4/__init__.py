@@ -5,9 +5,15 @@ import importlib
 import pkgutil
 
 DESCRIPTION = """\
-Networks of 4-bit integers: run them, measure them, tune their kernels, make them.
+Networks of 4-bit integers in the form of NVIDIA's INT4 ResNet-50: run, measure, tune and make them.
+"""
 
-  autosinian int4 predict MODEL_DIR --inputs X.npy --logits OUT.npy
+EPILOG = """\
+examples:
+  autosinian int4 preprocess IMAGES --out arrays
+  autosinian int4 predict model --inputs arrays/inputs.npy --labels arrays/labels.npy
+  autosinian int4 tune model -b 256
+  autosinian int4 run model -b 256 -a autoconfig_h100 -p arrays -m IMAGES/val_map.txt
 """
 
 
@@ -17,6 +23,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "int4",
         help="networks of 4-bit integers: predict, run, tune, make",
         description=DESCRIPTION,
+        epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     inner = parser.add_subparsers(dest="int4_command", metavar="COMMAND", required=True)

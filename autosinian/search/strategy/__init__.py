@@ -1,0 +1,1 @@
+"""The joint strategy: predictors, proposals and what they are worth; numpy, scipy and Optuna."""

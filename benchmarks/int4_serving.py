@@ -1,0 +1,259 @@
+"""A model of integers as an engine: exactness, speed of its executor, LoadGen over the raw loop.
+
+    python benchmarks/int4_serving.py MODEL --output RESULTS.csv [--arrays DIR] [--autoconfig FILE]
+
+MODEL is a model folder, or a tar archive with a folder `model`. DIR has inputs.npy and labels.npy
+as `autosinian int4 preprocess` makes them (random images without it, whose logits and speed are as
+good). On a GPU its logits are compared bit for bit with the reference on the processor. Each row is
+written as soon as it is known; what fails is told and left out; `--time` ends it between rows.
+"""
+
+import argparse
+import csv
+import datetime
+import os
+import statistics
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosinian.errors import AutosinianError
+from autosinian.int4.devices import open_executor
+from autosinian.int4.engine import Int4Engine
+from autosinian.int4.images import INPUTS, LABELS
+from autosinian.int4.model import Model, open_model
+from autosinian.int4.predict import top1
+from autosinian.measure.measurement import BuildJob, Job, Measurement
+from autosinian.measure.process import build, run
+from autosinian.space.candidate import Option
+
+TIME_LIMIT_S = 300.0
+MEMORY_LIMIT = 32 << 30
+RANDOM_IMAGES = 1024
+COMPARED = 32
+FIELDS = ("date", "device", "torch", "cores", "load_average", "figure", "batch_size", "streams")
+VALUES = ("value", "unit", "ratio", "rounds")
+
+Row = dict[str, Any]
+
+
+class Bench:
+    """What is measured and where its files lie."""
+
+    def __init__(self, model: Model, work: Path, arguments: argparse.Namespace) -> None:
+        self.model, self.work, self.arguments = model, work, arguments
+        self.engine = Int4Engine()
+        self.gpu = self.engine.uses_gpu()
+        self.inputs, self.labels = _arrays(model, work, arguments.arrays)
+        self.archive = work / "model.int4"
+        self.archive.write_bytes(model.archive)
+        self.device = "cuda" if self.gpu else "cpu"
+
+    def images(self) -> NDArray[np.int8]:
+        """The images, mapped."""
+        images: NDArray[np.int8] = np.load(self.inputs, mmap_mode="r")
+        return images
+
+    def exactness(self) -> Iterator[Row]:
+        """How many images have the reference's logits on the GPU, and their accuracy."""
+        images = np.asarray(self.images()[:COMPARED])
+        reference = open_executor(self.model.network, "cpu").logits(images)
+        logits = self.executor(len(images) // 2 + 1).logits(images)
+        equal = int((logits == reference).all(1).sum())
+        yield {"figure": "images with equal logits", "value": equal, "unit": f"of {len(images)}"}
+
+    def accuracy(self) -> Iterator[Row]:
+        """Top-1 of all labelled images by LoadGen, through the engine's own session."""
+        if self.labels is None:
+            return
+        batch = self.arguments.batches[-1]
+        self.build(batch)
+        measured = self.run(self.job(batch, 1, "AccuracyOnly"))
+        yield {
+            "figure": "top-1",
+            "batch_size": batch,
+            "value": measured.accuracy,
+            "unit": f"of {measured.samples}",
+        }
+
+    def executor(self, batch: int) -> Any:
+        """The device's executor with the chosen kernels."""
+        return open_executor(
+            self.model.network,
+            self.device,
+            self.arguments.autoconfig if self.gpu else None,
+            batch_size=batch,
+        )
+
+    def predicting(self) -> Iterator[Row]:
+        """Images/s of the executor as `autosinian int4 predict` runs it, from host memory."""
+        count = self.arguments.images
+        images = np.asarray(self.images()[:count])
+        executor = self.executor(self.arguments.batches[-1])
+        executor.logits(images[:COMPARED])
+        rates = []
+        for _ in range(self.arguments.rounds):
+            start = time.perf_counter()
+            logits = executor.logits(images)
+            rates.append(len(images) / (time.perf_counter() - start))
+        row = {"figure": "predict", "value": statistics.median(rates), "unit": "images/s"}
+        yield {**row, "rounds": len(rates)}
+        if self.labels is not None:
+            found = top1(self.model.network, logits, np.load(self.labels)[: len(images)])
+            yield {"figure": "top-1 by predict", "value": found.accuracy, "unit": f"of {count}"}
+
+    def serving(self, batch: int, streams: int) -> Iterator[Row]:
+        """LoadGen Offline and the raw loop, alternating, each in a fresh worker."""
+        self.build(batch)
+        rates: dict[str, list[float]] = {"RawLoop": [], "PerformanceOnly": []}
+        for number in range(self.arguments.rounds):
+            for mode in list(rates)[:: 1 if number % 2 == 0 else -1]:
+                measured = self.run(self.job(batch, streams, mode))
+                rates[mode].append(float(measured.samples_per_second or 0))
+        ratios = [b / a for a, b in zip(rates["RawLoop"], rates["PerformanceOnly"], strict=True)]
+        common = {"batch_size": batch, "streams": streams, "unit": "images/s"}
+        common["rounds"] = self.arguments.rounds
+        raw = statistics.median(rates["RawLoop"])
+        yield {**common, "figure": "raw loop", "value": raw}
+        value = statistics.median(rates["PerformanceOnly"])
+        ratio = round(statistics.median(ratios), 4)
+        yield {**common, "figure": "LoadGen Offline", "value": value, "ratio": ratio}
+
+    def build(self, batch: int) -> None:
+        """The engine file of a batch size, once."""
+        if self.file(batch).exists():
+            return
+        job = BuildJob(
+            engine={"engine": "int4", "batch_size": batch, "options": self.options(1)},
+            model=str(self.archive),
+            precision="int4",
+            engine_file=str(self.file(batch)),
+            log_folder=str(self.work / f"build-{batch}"),
+            devices=(0,) if self.gpu else (),
+        )
+        build(job, time_limit_s=TIME_LIMIT_S, memory_limit_bytes=MEMORY_LIMIT)
+
+    def file(self, batch: int) -> Path:
+        """Where the engine file of a batch size lies."""
+        return self.work / f"{batch}.engine"
+
+    def options(self, streams: int) -> dict[str, Option]:
+        """All settings: samples on the device and CUDA graphs where there is one."""
+        options: dict[str, Option] = {t.name: t.default for t in self.engine.tunables()}
+        if self.gpu:
+            options |= {"samples": "device", "graphs": True, "copy_streams": 0}
+        return options | {"streams": streams}
+
+    def job(self, batch: int, streams: int, mode: str) -> Job:
+        """One run."""
+        seconds = self.arguments.seconds
+        settings: dict[str, int | float | bool] = {"min_duration_ms": round(1000 * seconds)}
+        if mode == "PerformanceOnly":
+            settings["min_query_count"] = 1
+        return Job(
+            engine={"engine": "int4", "batch_size": batch, "options": self.options(streams)},
+            engine_file=str(self.file(batch)),
+            inputs=str(self.inputs),
+            labels=None if self.labels is None else str(self.labels),
+            scenario="Offline",
+            mode=mode,
+            output_folder=str(self.work / f"{mode}-{batch}-{streams}"),
+            settings=settings,
+            devices=(0,) if self.gpu else (),
+        )
+
+    def run(self, job: Job) -> Measurement:
+        """One run in a fresh worker. Raises where it is not valid."""
+        measured = run(job, time_limit_s=TIME_LIMIT_S, memory_limit_bytes=MEMORY_LIMIT)
+        if not measured.valid:
+            raise AutosinianError(f"{job.mode} is not valid: {measured.invalid_reason}")
+        return measured
+
+    def rows(self) -> Iterator[Iterator[Row]]:
+        """Groups of figures in order; a group that fails does not end the others."""
+        if self.gpu:
+            yield self.exactness()
+        yield self.predicting()
+        for batch in self.arguments.batches:
+            for streams in self.arguments.streams:
+                yield self.serving(batch, streams)
+        yield self.accuracy()
+
+
+def _arrays(model: Model, work: Path, folder: Path | None) -> tuple[Path, Path | None]:
+    if folder is not None:
+        return (folder / INPUTS).absolute(), (folder / LABELS).absolute()
+    shape = (RANDOM_IMAGES, *model.network.input_shape)
+    np.save(work / INPUTS, np.random.default_rng(0).integers(-127, 128, shape, dtype=np.int8))
+    return work / INPUTS, None
+
+
+def _open(path: Path, work: Path, autoconfig: Path | None) -> Model:
+    if path.is_dir():
+        return open_model(path, autoconfig)
+    with tarfile.open(path) as archive:
+        archive.extractall(work / "source", filter="data")
+    return open_model(work / "source" / "model", autoconfig)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--arrays", type=Path, help="folder of inputs.npy and labels.npy")
+    parser.add_argument("--autoconfig", type=Path)
+    parser.add_argument("--batches", type=int, nargs="+", default=[8])
+    parser.add_argument("--streams", type=int, nargs="+", default=[1])
+    parser.add_argument("--images", type=int, default=256, help="images that are predicted")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--time", type=float, default=240.0, help="no new group after so long")
+    arguments = parser.parse_args()
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        bench = Bench(_open(arguments.model, work, arguments.autoconfig), work, arguments)
+        common = {
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "device": bench.engine.device(),
+            "torch": bench.engine.versions()["torch"],
+            "cores": len(os.sched_getaffinity(0)),
+        }
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        rows: list[Row] = []
+        with arguments.output.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, (*FIELDS, *VALUES))
+            writer.writeheader()
+            for group in bench.rows():
+                if time.monotonic() - begin > arguments.time:
+                    print("time is over; the rest is left out", file=sys.stderr)
+                    break
+                try:
+                    for row in group:
+                        load = round(os.getloadavg()[0], 1)
+                        rows.append({**common, "load_average": load, **row})
+                        writer.writerow(rows[-1])
+                        stream.flush()
+                        print(row, file=sys.stderr, flush=True)
+                except (AutosinianError, RuntimeError, MemoryError, OSError) as error:
+                    print(f"left out: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    print(f"{'figure':<26}{'batch':>6}{'streams':>8}{'value':>14}  unit")
+    for row in rows:
+        ratio = f", {row['ratio']} of the raw loop" if "ratio" in row else ""
+        print(
+            f"{row['figure']:<26}{row.get('batch_size', ''):>6}{row.get('streams', ''):>8}"
+            f"{row['value']:>14,.4g}  {row['unit']}{ratio}"
+        )
+
+
+if __name__ == "__main__":
+    main()

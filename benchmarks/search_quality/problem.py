@@ -1,0 +1,86 @@
+"""What a search is tried on: a plain Optuna space with an exact answer to every question."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
+
+from search_quality.hypervolume import hypervolume
+
+Parameters = Mapping[str, Any]
+Direction = Literal["maximize", "minimize"]
+Points = NDArray[np.float64]
+Gates = Mapping[str, tuple[str, tuple[Any, ...]]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a trial's work, of `seconds`; work of a `key` that was done is not done again."""
+
+    key: Hashable
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a trial finds: two objectives, violations (0 or less is feasible), its stages."""
+
+    objectives: tuple[float, float]
+    constraints: Mapping[str, float]
+    stages: tuple[Stage, ...]
+
+    @property
+    def feasible(self) -> bool:
+        """Whether no constraint is violated."""
+        return all(value <= 0 for value in self.constraints.values())
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A space of parameters, what each point of it gives, and the best that there is.
+
+    The first objective is accuracy, to be maximised; the second is maximised or minimised as
+    `directions` says. `gates` names for a parameter the parent and the parent's values at which
+    it matters. `key` is equal for parameters that mean the same. `front` (`n x 2`) is the front
+    of the feasible, exact or the best known; hypervolume is measured from `reference`. `bound`
+    is on the second objective, for the best accuracy that keeps it.
+    """
+
+    name: str
+    space: Mapping[str, BaseDistribution]
+    directions: tuple[Direction, Direction]
+    evaluate: Callable[[Parameters], Answer]
+    key: Callable[[Parameters], Hashable]
+    reference: tuple[float, float]
+    front: Points
+    bound: float
+    gates: Gates = field(default_factory=dict)
+    warm_start: Sequence[Parameters] = ()
+
+    @property
+    def signs(self) -> Points:
+        """What objectives are multiplied with to be minimised."""
+        return np.array([-1.0 if d == "maximize" else 1.0 for d in self.directions])
+
+    def share(self, points: Points) -> float:
+        """Hypervolume of feasible `n x 2` objectives, as a fraction of the front's."""
+        own = np.asarray(points, float).reshape(-1, 2) * self.signs
+        return hypervolume(own, np.array(self.reference) * self.signs) / self._whole
+
+    @cached_property
+    def _whole(self) -> float:
+        return hypervolume(self.front * self.signs, np.array(self.reference) * self.signs)
+
+    def within(self, second: float) -> bool:
+        """Whether a value of the second objective keeps the bound."""
+        sign = float(self.signs[1])
+        return second * sign <= self.bound * sign
+
+    @property
+    def best_within(self) -> float:
+        """The front's best accuracy that keeps the bound."""
+        return max(float(a) for a, second in self.front if self.within(float(second)))

@@ -1,0 +1,166 @@
+"""Fine-tuning on real images: it learns, scales included, and decides on held-out images."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from autosinian.errors import InputError
+from autosinian.int4.finetune.folded import FoldedNetwork
+from autosinian.int4.finetune.images import ImageSet, open_images
+from autosinian.int4.finetune.integer_training import Teaching, fine_tune
+from autosinian.int4.finetune.quantized import QuantizedNetwork
+from autosinian.int4.finetune.ranges import activation_ranges
+from autosinian.int4.finetune.record import LOG, Record
+from autosinian.int4.finetune.schedule import Clock, Schedule
+from autosinian.int4.finetune.sensitivity import divergence, sensitivities
+from tests.int4.finetune.small_network import CLASSES, RESOLUTION, images, layers, quantized, resnet
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def data() -> ImageSet:
+    return open_images("fashion_mnist", None, RESOLUTION, CPU, 64)
+
+
+class Teacher(torch.nn.Module):
+    """The folded network as a module."""
+
+    def __init__(self, network: FoldedNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network(x)
+
+
+def ten_classes(data: ImageSet) -> FoldedNetwork:
+    """A network whose answers differ from image to image."""
+    network = resnet()
+    torch.manual_seed(0)
+    weight, bias = torch.randn(10, network.linear_weight.shape[1]) * 0.1, torch.zeros(10)
+    network = FoldedNetwork(network.stem, network.layers, weight, bias)
+    with torch.no_grad():
+        bias -= network(data.normalised(data.train.images)).mean(0)
+    return network
+
+
+def calibrated(data: ImageSet, wider: float = 1) -> tuple[FoldedNetwork, QuantizedNetwork]:
+    network = ten_classes(data)
+    found = activation_ranges(network, data)
+    ranges = {name: wider * value for name, value in found.items()}
+    return network, QuantizedNetwork(network, layers(network), ranges, data.input_scale)
+
+
+def test_gradients_reach_every_parameter() -> None:
+    net = quantized(resnet())
+    torch.autograd.backward(net(images()).square().sum())
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_the_gradient_of_a_last_bias_is_that_of_the_float_network() -> None:
+    net = quantized(resnet())
+    torch.autograd.backward(net(images())[:, 1].sum())
+    assert net.linear.latent_bias.grad is not None
+    expected = torch.zeros(CLASSES)
+    expected[1] = len(images()) * net.linear.bias_step
+    torch.testing.assert_close(net.linear.latent_bias.grad, expected)
+
+
+def test_fine_tuning_brings_the_integers_nearer_to_the_float_network(
+    data: ImageSet, tmp_path: Path
+) -> None:
+    network, net = calibrated(data, wider=3)
+    before = divergence(network, net, data, 64)
+    schedule = Schedule(epochs=5, learning_rate=0.03, batch_size=16)
+    record = Record(tmp_path, CPU)
+    epochs = fine_tune(
+        net, Teacher(network), data, schedule, record, stage="int4", teaching=Teaching(1.0)
+    )
+    assert epochs == 5
+    assert divergence(network, net, data, 64) < 0.9 * before
+    log = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    assert [line["epoch"] for line in log] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_scales_change_only_where_they_are_learned(
+    data: ImageSet, tmp_path: Path, learned: bool
+) -> None:
+    network, net = calibrated(data)
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    teaching = Teaching(learn_ranges=learned)
+    schedule = Schedule(epochs=0.25, learning_rate=0.01, batch_size=16)
+    fine_tune(
+        net, Teacher(network), data, schedule, Record(tmp_path, CPU), stage="", teaching=teaching
+    )
+    changed = {name for name, p in net.named_parameters() if not torch.equal(p, before[name])}
+    scales = {name for name in before if name.endswith(("log_range", "log_step"))}
+    assert bool(changed & scales) == learned
+    assert changed >= {name for name in before if name.endswith("latent")}
+
+
+def test_sensitivity_is_what_one_layer_in_4_bits_costs(data: ImageSet) -> None:
+    network = ten_classes(data)
+    ranges = activation_ranges(network, data)
+    found = sensitivities(network, layers(network), ranges, data, 32)
+    assert [one.harm for one in found] == sorted((one.harm for one in found), reverse=True)
+    names = [layer.name for layer in layers(network)]
+    worst = found[0]
+
+    def measured(int8: list[str]) -> float:
+        net = QuantizedNetwork(network, layers(network), ranges, data.input_scale, int8)
+        return divergence(network, net, data, 32)
+
+    rest = [name for name in names if name != worst.layer.name]
+    assert worst.harm == pytest.approx(measured(rest) - measured(names), rel=1e-4)
+    assert worst.harm > 0
+
+
+def test_inputs_in_int8_are_those_that_training_sees(data: ImageSet) -> None:
+    inputs, labels = data.int8_images(data.search)
+    assert inputs.dtype == np.int8 and inputs.shape == (64, 3, RESOLUTION, RESOLUTION)
+    seen = data.steps(data.normalised(data.search.images)).numpy()
+    # Two libraries enlarge: a grey level apart at most.
+    assert np.abs(inputs - seen).max() <= np.ceil(1 / 255 / min(data.rule.std) / data.input_scale)
+    assert np.abs(inputs).max() == 127
+    np.testing.assert_array_equal(labels, data.search.labels.numpy())
+
+
+def test_the_splits_that_decide_and_that_judge_do_not_overlap(data: ImageSet) -> None:
+    splits = (data.train, data.calibration, data.search, data.validation)
+    pixels = [image.numpy().tobytes() for split in splits for image in split.images]
+    assert len(set(pixels)) == len(pixels) == 4 * 64
+
+
+def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
+    schedule = Schedule(epochs=2, learning_rate=0.1, batch_size=10, warm_up=0.1)
+    assert schedule.rate(0.0) < 0.002
+    assert schedule.rate(0.1) == pytest.approx(0.0976, abs=1e-3)
+    assert schedule.rate(1.0) == pytest.approx(0.0, abs=1e-9)
+    clock = Clock(schedule, 55)
+    assert clock.total == 10
+    clock.step = 5
+    assert (clock.progress, clock.epoch) == (0.5, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 0.1, 1), "must be above 0"),
+        ((1, -0.1, 1), "must be above 0"),
+        ((1, 0.1, 0), "must be above 0"),
+        ((1, 0.1, 1, 0.0), "a time limit must be above 0 s"),
+    ],
+)
+def test_schedules_that_train_nothing_are_refused(
+    arguments: tuple[float, float, int], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        Schedule(*arguments)
