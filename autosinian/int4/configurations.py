@@ -148,7 +148,11 @@ def shared_bytes(configuration: Configuration, shape: LayerShape) -> int:
     rows = configuration.pixels + planes * configuration.channels
     step = min(configuration.step_bytes, shape.slice_bytes)
     steps = shape.kernel[0] * shape.kernel[1] * (shape.slice_bytes // step)
-    return rows * step * min(configuration.stages, steps)
+    total = rows * step * min(configuration.stages, steps)
+    branch = shape.residual
+    if configuration.stationary and branch is not None and branch.kind == "downsample":
+        total += rows * branch.channels * branch.bits // 8
+    return total
 
 
 def refusal(configuration: Configuration, shape: LayerShape, shared_limit: int) -> str | None:
@@ -175,11 +179,12 @@ def refusal(configuration: Configuration, shape: LayerShape, shared_limit: int) 
         or shape.stride != (1, 1)
         or shape.padding != (0, 0)
         or shape.relu_first
-        or (residual is not None and residual.kind != "identity")
+        or (residual is not None and residual.kernel != (1, 1))
         or configuration.step_bytes != shape.slice_bytes
+        or (residual is not None and residual.channels & (residual.channels - 1))
     ):
         return (
-            "weights can stay only for a 1x1 convolution of stride 1, without a downsample, whose "
+            "weights can stay only for 1x1 convolutions, of stride 1 but for a downsample's, whose "
             "input channels are one step"
         )
     if configuration.chained and (
@@ -253,8 +258,9 @@ def _dominated(choice: Configuration, shape: LayerShape, batch: int, shared_limi
         return False
     if choice.warps == 2 or choice.pixels < 64 or choice.channels == 256:
         return True
-    residual = shape.residual
-    if choice.chained and (residual is None or residual.kind != "downsample"):
+    if shape.residual is not None and shape.residual.kind == "downsample":
+        return False
+    if choice.chained:
         return True
     stays = Configuration(
         0, 64, 64, 4, shape.slice_bytes, 2, stationary=True, residual_first=choice.residual_first

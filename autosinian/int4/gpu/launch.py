@@ -67,6 +67,34 @@ def _follower_constants(
     }
 
 
+def _stationary_constants(layer: Layer, identity: bool) -> dict[str, Any]:
+    branch, residual = layer.shape.residual, layer.residual
+    values: dict[str, Any] = {
+        "IDENTITY": identity,
+        "DOWNSAMPLE": False,
+        "OUT_HEIGHT": layer.shape.out_height,
+        "OUT_WIDTH": layer.shape.out_width,
+        "R_HEIGHT": 1,
+        "R_WIDTH": 1,
+        "R_BYTES": 32,
+        "R_STRIDE_Y": 1,
+        "R_STRIDE_X": 1,
+        "R_SHIFT2": 0,
+    }
+    if branch is not None and isinstance(residual, Downsample):
+        values |= {
+            "DOWNSAMPLE": True,
+            "R_HEIGHT": branch.height,
+            "R_WIDTH": branch.width,
+            "R_BYTES": branch.channels * branch.bits // 8,
+            "R_STRIDE_Y": branch.stride[0],
+            "R_STRIDE_X": branch.stride[1],
+            "R_SHIFT": residual.to_s8.shift,
+            "R_SHIFT2": residual.to_s32.shift,
+        }
+    return values
+
+
 def constants(
     layer: Layer, configuration: Configuration, capability: int, follower: Layer | None = None
 ) -> dict[str, Any]:
@@ -99,7 +127,7 @@ def constants(
         "INTERPRETED": INTERPRETED,
     }
     if configuration.stationary:
-        return values | {"IDENTITY": identity}
+        return values | _stationary_constants(layer, identity)
     values |= _follower_constants(follower, layer, configuration, capability)
     values |= {
         "OUT_HEIGHT": shape.out_height,
@@ -183,7 +211,7 @@ def _tensors(
         scale if prepared.branch_scale2 is None else prepared.branch_scale2,
     ]
     if configuration.stationary:
-        return first, [residual[2], residual[4]], []
+        return first, residual, []
     return (
         first,
         residual,
@@ -202,10 +230,15 @@ def tensor_types(layer: Layer, configuration: Configuration) -> tuple[str, ...]:
     weight = torch.uint8 if configuration.packed_weights else torch.int8
     out = torch.int32 if shape.out_bits == 4 else torch.int8
     first = (_byte_type(shape.bits), weight, torch.int32, torch.int32, torch.float32, out, carried)
-    if configuration.stationary:
-        rest: tuple[torch.dtype, ...] = (torch.int32, torch.float32)
-    else:
-        rest = (weight, torch.int32, torch.int32, torch.int32, torch.float32, torch.float32)
+    rest: tuple[torch.dtype, ...] = (
+        weight,
+        torch.int32,
+        torch.int32,
+        torch.int32,
+        torch.float32,
+        torch.float32,
+    )
+    if not configuration.stationary:
         rest += (torch.uint8, torch.int8, torch.int32, torch.int32, torch.float32, torch.int32)
     return tuple(str(kind).removeprefix("torch.") for kind in first + rest)
 

@@ -94,7 +94,8 @@ def pointwise(in_channels: int, out_channels: int, identity: bool, seed: int = 0
     conv = Conv(
         "conv",
         rng.integers(-8, 8, (out_channels, in_channels, 1, 1)).astype(np.int8),
-        rng.integers(-500, 500, out_channels).astype(np.int32),
+        # Weights and activations have means of -1/2 and 15/2.
+        rng.integers(-500, 500, out_channels).astype(np.int32) + 15 * in_channels // 4,
         (1, 1),
         (0, 0),
         4,

@@ -56,3 +56,22 @@ def test_gpus_without_integer_cores_are_exact(device: Device) -> None:
     images = random_images(network, 2)
     executor = Executor(PreparedNetwork(plan(network), turing), 2)
     assert np.array_equal(executor.logits(images), oracle.logits(network, images))
+
+
+def test_weights_that_stay_are_exact_beside_a_downsample(device: Device) -> None:
+    network = small_network(widths=(64, 64), depth=1, seed=12)
+    planned = plan(network)
+    executor = Executor(PreparedNetwork(planned, device), 2)
+    stationary = {
+        layer.name: next(
+            choice
+            for choice in configurations().values()
+            if choice.stationary and refusal(choice, layer.shape, device.shared_bytes) is None
+        )
+        for layer in planned.layers
+        if layer.name.endswith("_conv3")
+    }
+    assert all(layer.shape.residual for layer in planned.layers if layer.name in stationary)
+    executor.choices |= stationary
+    images = random_images(network, 2)
+    assert np.array_equal(executor.logits(images), oracle.logits(network, images))
