@@ -49,28 +49,29 @@ def read_trials(session: Session, study_id: int) -> list[FrozenTrial]:
     return found
 
 
-def _rows(session: Session, study_id: int, *columns: Any, order: Any) -> Iterator[Any]:
-    """Rows of a table that belongs to trials, in chunks; the first column is the trial's."""
-    trial: Any = models.TrialModel
+def _rows(session: Session, study_id: int, columns: Any, names: str, order: str) -> Iterator[Any]:
+    """Rows of a table that belongs to trials: the trial's and the columns `names`, ordered."""
+    trials = models.TrialModel.__table__.c
     statement = (
-        sa.select(*columns)
-        .where(columns[0] == trial.trial_id, trial.study_id == study_id)
-        .order_by(columns[0], order)
+        sa.select(columns.trial_id, *(columns[name] for name in names.split()))
+        .where(columns.trial_id == trials.trial_id, trials.study_id == study_id)
+        .order_by(columns.trial_id, columns[order])
     )
-    result = session.execute(statement, execution_options={"yield_per": CHUNK})
-    for part in result.partitions():
+    # Rows of the table itself: the session would make more of each than a tuple.
+    result = session.connection().execute(statement)
+    while part := result.fetchmany(CHUNK):
         yield from part
 
 
 def _params(
     session: Session, study_id: int
 ) -> dict[int, tuple[dict[str, Any], dict[str, BaseDistribution]]]:
-    model = models.TrialParamModel
+    columns = models.TrialParamModel.__table__.c
     read: dict[str, BaseDistribution] = {}
     shared: dict[tuple[tuple[str, int], ...], dict[str, BaseDistribution]] = {}
     found: dict[int, tuple[dict[str, Any], dict[str, BaseDistribution]]] = {}
-    columns = (model.trial_id, model.param_name, model.param_value, model.distribution_json)
-    for trial_id, name, value, text in _rows(session, study_id, *columns, order=model.param_id):
+    names = "param_name param_value distribution_json"
+    for trial_id, name, value, text in _rows(session, study_id, columns, names, "param_id"):
         distribution = read.get(text)
         if distribution is None:
             distribution = read[text] = json_to_distribution(text)
@@ -86,16 +87,16 @@ def _params(
 def _values(session: Session, study_id: int) -> dict[int, list[float]]:
     model = models.TrialValueModel
     found: dict[int, list[float]] = {}
-    columns = (model.trial_id, model.value, model.value_type)
-    for trial_id, value, kind in _rows(session, study_id, *columns, order=model.objective):
+    columns, names = model.__table__.c, "value value_type"
+    for trial_id, value, kind in _rows(session, study_id, columns, names, "objective"):
         found.setdefault(trial_id, []).append(model.stored_repr_to_value(value, kind))
     return found
 
 
 def _attributes(session: Session, study_id: int, model: Any) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
-    columns = (model.trial_id, model.key, model.value_json)
-    for trial_id, key, text in _rows(session, study_id, *columns, order=model.key):
+    columns = model.__table__.c
+    for trial_id, key, text in _rows(session, study_id, columns, "key value_json", "key"):
         found.setdefault(trial_id, {})[key] = json.loads(text)
     return found
 
@@ -103,13 +104,8 @@ def _attributes(session: Session, study_id: int, model: Any) -> dict[int, dict[s
 def _steps(session: Session, study_id: int) -> dict[int, dict[int, float]]:
     model = models.TrialIntermediateValueModel
     found: dict[int, dict[int, float]] = {}
-    columns = (
-        model.trial_id,
-        model.step,
-        model.intermediate_value,
-        model.intermediate_value_type,
-    )
-    for trial_id, step, value, kind in _rows(session, study_id, *columns, order=model.step):
+    columns, names = model.__table__.c, "step intermediate_value intermediate_value_type"
+    for trial_id, step, value, kind in _rows(session, study_id, columns, names, "step"):
         number = model.stored_repr_to_intermediate_value(value, kind)
         found.setdefault(trial_id, {})[step] = number
     return found

@@ -1,12 +1,13 @@
 """The stages of a trial, with a real supernet, engine and LoadGen, all very small."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from autosinian.errors import InputError
+from autosinian.evaluate import evaluator
 from autosinian.evaluate.subnets import SubnetNetworks
 from autosinian.search.space_file import read_space
 from autosinian.search.workbench import Workbench, open_workbench
@@ -140,6 +141,29 @@ def test_a_candidate_that_cannot_win_goes_no_further(bench: Workbench, smallest:
     assert later.measurements == ()
     assert set(later.files) == {"model", "engine"}
     assert "Offline.samples_per_second" not in later.metrics
+
+
+def test_a_part_of_the_samples_is_asked_about_first(
+    bench: Workbench, smallest: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluator, "LEAST_FOR_A_PART", 8)
+    candidate = replace(smallest, quantization=Quantization("fp32"))
+    asked: list[dict[str, tuple[float, float]]] = []
+
+    def decide(known: Mapping[str, tuple[float, float]]) -> str:
+        asked.append(dict(known))
+        return "enough is known" if len(asked) == 2 else ""
+
+    found = bench.evaluator.evaluate(candidate, "part", decide=decide)
+    assert found.stopped == "enough is known"
+    assert not found.complete and not found.measurements
+    (_, about), (whole, exact) = (known["accuracy"] for known in asked)
+    assert about > 0 == exact
+    assert found.metrics["accuracy"] == whole
+    again = bench.evaluator.evaluate(candidate, "known", decide=lambda known: "no more")
+    assert again.stopped == "no more"
+    assert "accuracy of a part" in found.stage_s
+    assert "accuracy of a part" not in again.stage_s
 
 
 def test_another_calibration_is_another_network(bench: Workbench, smallest: Candidate) -> None:
