@@ -109,7 +109,7 @@ def draw(rows: Sequence[dict[str, str]], workers: str) -> str:
         "<style>text{font:11px sans-serif;fill:#222}.title{font-weight:bold;font-size:13px}"
         ".grid{stroke:#ddd;stroke-width:0.7}</style>",
         f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="{LEFT}" y="16">share of the best front\'s hypervolume, mean and deviation</text>',
+        f'<text x="{LEFT}" y="16">share of the best hypervolume, mean and deviation</text>',
     ]
     drawn: set[str] = set()
     for index, problem in enumerate(problems):
