@@ -109,6 +109,7 @@ def draw(rows: Sequence[dict[str, str]], workers: str) -> str:
         "<style>text{font:11px sans-serif;fill:#222}.title{font-weight:bold;font-size:13px}"
         ".grid{stroke:#ddd;stroke-width:0.7}</style>",
         f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<text x="{LEFT}" y="16">share of the best hypervolume, mean and deviation</text>',
     ]
     drawn: set[str] = set()
     for index, problem in enumerate(problems):
@@ -116,7 +117,7 @@ def draw(rows: Sequence[dict[str, str]], workers: str) -> str:
         drawn |= set(found)
         x = LEFT + (index % columns) * (PANEL_WIDTH + GAP)
         y = TOP + (index // columns) * (PANEL_HEIGHT + GAP)
-        parts += panel(f"{problem}: share of the front's hypervolume", found, x, y)
+        parts += panel(problem, found, x, y)
         below = y + PANEL_HEIGHT + 30
         middle = x + PANEL_WIDTH / 2
         parts.append(f'<text x="{middle}" y="{below}" text-anchor="middle">evaluations</text>')

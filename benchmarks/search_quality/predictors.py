@@ -28,11 +28,13 @@ class Predictors:
             _fit(features, np.log(values) if logarithmic else values)
             for values, logarithmic in zip(objectives.T, self._logarithmic, strict=True)
         ]
-        names = list(answers[0].constraints)
-        self._constraints = [
-            _fit(features, np.array([answer.constraints[name] for answer in answers]))
-            for name in names
-        ]
+        self._constraints: list[tuple[Ridge, bool]] = []
+        for name in answers[0].constraints:
+            values = np.array([answer.constraints[name] for answer in answers])
+            # `cost / bound - 1`, say: what multiplies to a cost is told by its logarithm.
+            relative = bool((values > -1).all())
+            model = _fit(features, np.log1p(values) if relative else values)
+            self._constraints.append((model, relative))
 
     def __call__(self, rows: Rows) -> tuple[Points, Points]:
         """Minimised objectives, `n x 2`, and violation, `n`, 0 or less where feasible."""
@@ -42,8 +44,9 @@ class Predictors:
             for model, logarithmic in zip(self._models, self._logarithmic, strict=True)
         ]
         violation = np.zeros(len(rows))
-        for model in self._constraints:
-            violation += np.maximum(model(features), 0.0)
+        for model, relative in self._constraints:
+            missed = model(features)
+            violation += np.maximum(np.expm1(missed) if relative else missed, 0.0)
         return np.column_stack(columns) * self._signs, violation
 
 
