@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,7 +11,7 @@ from triton.runtime.errors import OutOfResources
 
 from autosinian.int4.configurations import Configuration
 from autosinian.int4.gpu.compiling import Compiler, outcome
-from autosinian.int4.gpu.executor import Executor, PreparedNetwork
+from autosinian.int4.gpu.executor import Executor
 from autosinian.int4.gpu.launch import compile_task
 from autosinian.int4.gpu.plan import Layer
 from autosinian.int4.layer_shape import LayerShape
@@ -166,12 +166,3 @@ def streams_seconds(executors: Sequence[Executor]) -> float:
     count = max(3, math.ceil(_NETWORK_SECONDS / _NETWORK_REPLAYS / once))
     spent = [timed_once(together) / count for _ in range(_NETWORK_REPLAYS)]
     return statistics.median(spent)
-
-
-def timed_network(
-    prepared: PreparedNetwork, images: int, choices: Mapping[str, Configuration]
-) -> float:
-    """Median seconds of a batch of `images` images with these configurations."""
-    executor = Executor(prepared, images, choices)
-    executor.input.random_(-127, 128)
-    return network_seconds(executor)
