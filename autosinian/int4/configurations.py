@@ -14,9 +14,9 @@ The ids of published autoconfig files (0 to 40) name another engine's kernels; o
   kernel (else unpacked once beforehand: twice the bytes, fewer instructions); `persistent` runs a
   fixed number of programs, each making many tiles; `integer_requantize` uses integers instead of
   exact float32; `residual_first` starts the accumulators with an identity residual instead of
-  adding it last; `stationary` is another kernel for 1x1 convolutions, whose persistent programs
-  keep their weights and take all input channels in one step; `chained` computes a block's last
-  convolution and the next block's first one in one launch: both lines then have the same id.
+  adding it last; `stationary` are other kernels for few input channels, whose persistent programs
+  keep their weights and take all taps and input channels in one step; `chained` computes a block's
+  last convolution and the next block's first in one launch: both lines then have the same id.
 
 All give the same results, bit for bit; only time differs.
 """
@@ -148,11 +148,15 @@ def shared_bytes(configuration: Configuration, shape: LayerShape) -> int:
     rows = configuration.pixels + planes * configuration.channels
     step = min(configuration.step_bytes, shape.slice_bytes)
     steps = shape.kernel[0] * shape.kernel[1] * (shape.slice_bytes // step)
-    total = rows * step * min(configuration.stages, steps)
+    if not configuration.stationary:
+        return rows * step * min(configuration.stages, steps)
+    # Weights once, pixels for each step in flight but the one at work.
+    taps = shape.kernel[0] * shape.kernel[1] * step
     branch = shape.residual
-    if configuration.stationary and branch is not None and branch.kind == "downsample":
-        total += rows * branch.channels * branch.bits // 8
-    return total
+    if branch is not None and branch.kind == "downsample":
+        taps += branch.channels * branch.bits // 8
+    ahead = max(1, configuration.stages - 1) if configuration.stages > 1 else 0
+    return taps * planes * configuration.channels + ahead * taps * configuration.pixels
 
 
 def refusal(configuration: Configuration, shape: LayerShape, shared_limit: int) -> str | None:
@@ -174,18 +178,18 @@ def refusal(configuration: Configuration, shape: LayerShape, shared_limit: int) 
             return f"steps must divide the {branch_bytes} bytes of the downsample's input pixel"
     if configuration.packed_weights and not _packable(shape):
         return "only 4-bit weights of 4-bit activations can be kept packed"
+    several = shape.kernel != (1, 1)
     if configuration.stationary and (
-        shape.kernel != (1, 1)
-        or shape.stride != (1, 1)
-        or shape.padding != (0, 0)
-        or shape.relu_first
+        (several and residual is not None)
+        or (not several and (shape.stride != (1, 1) or shape.padding != (0, 0)))
+        or (shape.relu_first and residual is not None)
         or (residual is not None and residual.kernel != (1, 1))
         or configuration.step_bytes != shape.slice_bytes
         or (residual is not None and residual.channels & (residual.channels - 1))
     ):
         return (
-            "weights can stay only for 1x1 convolutions, of stride 1 but for a downsample's, whose "
-            "input channels are one step"
+            "weights can stay only where a tap's input channels are one step, there is no residual "
+            "beside several taps, and one tap has stride 1 but for a downsample's"
         )
     if configuration.chained and (
         shape.follower is None or shape.relu_first or shape.out_bits != 4
@@ -260,6 +264,8 @@ def _dominated(choice: Configuration, shape: LayerShape, batch: int, shared_limi
         return True
     if shape.residual is not None and shape.residual.kind == "downsample":
         return False
+    if shape.kernel != (1, 1):
+        return choice.chained
     if choice.chained:
         return True
     stays = Configuration(
@@ -345,7 +351,8 @@ _CHAINED = (*_PLAIN[:5], True)
 
 def _plainness(choice: Configuration, shape: LayerShape) -> tuple[int, int]:
     wanted = min(64, shape.slice_bytes)
-    return abs(choice.step_bytes - wanted), abs(choice.stages - 3)
+    stages = 2 if choice.stationary and shape.kernel != (1, 1) else 3
+    return abs(choice.step_bytes - wanted), abs(choice.stages - stages)
 
 
 def _programs(choice: Configuration, shape: LayerShape, batch: int) -> int:

@@ -13,9 +13,7 @@ _MOST_PROCESSES = 24
 
 @dataclass(frozen=True)
 class CompileTask:
-    """One specialisation of a kernel, `convolution` or `pointwise`; `types` names the torch types
-    of its tensors.
-    """
+    """One specialisation of a kernel of `launch`; `types` names the torch types of its tensors."""
 
     kernel: str
     types: tuple[str, ...]
@@ -64,10 +62,9 @@ def _compile(task: CompileTask) -> str | None:
     from triton.compiler.errors import CompilationError
     from triton.runtime.errors import OutOfResources, PTXASError
 
-    from autosinian.int4.gpu.convolution import convolution
-    from autosinian.int4.gpu.pointwise import pointwise
+    from autosinian.int4.gpu.launch import KERNELS
 
-    kernel = {"convolution": convolution, "pointwise": pointwise}[task.kernel]
+    kernel = KERNELS[task.kernel]
     types = [getattr(torch, name) for name in task.types]
     try:
         kernel.warmup(*types, 16, **dict(task.constants), num_warps=task.warps, grid=(1,))
