@@ -226,6 +226,7 @@ class Benchmark:
                 "residual_first": entry.configuration.residual_first,
                 "stationary": entry.configuration.stationary,
                 "chained": entry.configuration.chained,
+                "near": entry.configuration.near,
                 "microseconds": round(entry.seconds * 1e6, 2),
                 "floor_microseconds": round(floor_seconds(shape, batch) * 1e6, 2),
             }

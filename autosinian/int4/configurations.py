@@ -16,7 +16,9 @@ The ids of published autoconfig files (0 to 40) name another engine's kernels; o
   exact float32; `residual_first` starts the accumulators with an identity residual instead of
   adding it last; `stationary` are other kernels for few input channels, whose persistent programs
   keep their weights and take all taps and input channels in one step; `chained` computes a block's
-  last convolution and the next block's first in one launch: both lines then have the same id.
+  last convolution and the next block's first in one launch: both lines then have the same id;
+  `near` reads the input in smaller copies through the nearest cache, where taps find each other's
+  pixels.
 
 All give the same results, bit for bit; only time differs.
 """
@@ -69,6 +71,8 @@ FLAVOURS = {
     2: ("persistent",),
     3: ("packed_weights", "persistent"),
     4: ("integer_requantize",),
+    5: ("near",),
+    6: ("near", "stationary"),
     8: ("residual_first",),
     10: ("persistent", "residual_first"),
     12: ("stationary",),
@@ -99,6 +103,7 @@ class Configuration:
     residual_first: bool = False
     stationary: bool = False
     chained: bool = False
+    near: bool = False
 
     def follower_channels(self, channels: int) -> int:
         """Output channels of a chained follower's tile, of `channels` in all."""
@@ -191,6 +196,8 @@ def refusal(configuration: Configuration, shape: LayerShape, shared_limit: int) 
             "weights can stay only where a tap's input channels are one step, there is no residual "
             "beside several taps, and one tap has stride 1 but for a downsample's"
         )
+    if configuration.near and not several:
+        return "one tap finds nothing of its neighbours in the nearest cache"
     if configuration.chained and (
         shape.follower is None or shape.relu_first or shape.out_bits != 4
     ):
@@ -281,7 +288,7 @@ def first_round(choices: Sequence[Configuration], shape: LayerShape) -> tuple[Co
     """Of `candidates`, one of each tile: plain flavour, the middle pipeline that fits."""
     best: dict[tuple[int, ...], Configuration] = {}
     for choice in choices:
-        if _flavour(choice) not in (_PLAIN, _STATIONARY, _CHAINED):
+        if _flavour(choice) not in _FIRST_FLAVOURS:
             continue
         tile = _kind(choice)
         if tile not in best or _plainness(choice, shape) < _plainness(best[tile], shape):
@@ -330,7 +337,7 @@ def _tile(choice: Configuration) -> tuple[int, int, int]:
 
 
 def _kind(choice: Configuration) -> tuple[int, ...]:
-    return (*_tile(choice), choice.stationary, choice.chained)
+    return (*_tile(choice), choice.stationary, choice.chained, choice.near)
 
 
 def _flavour(choice: Configuration) -> tuple[bool, ...]:
@@ -341,12 +348,14 @@ def _flavour(choice: Configuration) -> tuple[bool, ...]:
         choice.residual_first,
         choice.stationary,
         choice.chained,
+        choice.near,
     )
 
 
-_PLAIN = (False,) * 6
-_STATIONARY = (*_PLAIN[:4], True, False)
-_CHAINED = (*_PLAIN[:5], True)
+_PLAIN = (False,) * 7
+_STATIONARY = (*_PLAIN[:4], True, False, False)
+_CHAINED = (*_PLAIN[:5], True, False)
+_FIRST_FLAVOURS = (_PLAIN, _STATIONARY, _CHAINED, (*_PLAIN[:6], True), (*_STATIONARY[:6], True))
 
 
 def _plainness(choice: Configuration, shape: LayerShape) -> tuple[int, int]:

@@ -67,7 +67,8 @@ def _compile(task: CompileTask) -> str | None:
     kernel = KERNELS[task.kernel]
     types = [getattr(torch, name) for name in task.types]
     try:
-        kernel.warmup(*types, 16, **dict(task.constants), num_warps=task.warps, grid=(1,))
+        numbers = (16,) if task.kernel == "pointwise" else (16, 0)
+        kernel.warmup(*types, *numbers, **dict(task.constants), num_warps=task.warps, grid=(1,))
     except (CompilationError, OutOfResources, PTXASError, RuntimeError) as error:
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     return None

@@ -160,7 +160,7 @@ def constants(
     if _several(layer, configuration):
         # Without residuals.
         values = {name: value for name, value in values.items() if not name.startswith("R")}
-        return values | _place_constants(layer)
+        return values | _place_constants(layer) | {"NEAR": configuration.near}
     if configuration.stationary:
         return values | _stationary_constants(layer, identity)
     values |= _follower_constants(follower, layer, configuration, capability)
@@ -180,6 +180,7 @@ def constants(
         "BLOCK_BYTES": configuration.step_bytes,
         "R_BLOCK_BYTES": 32,
         "PERSISTENT": configuration.persistent,
+        "NEAR": configuration.near,
     }
     if branch is not None and isinstance(residual, Downsample):
         branch_bytes = branch.channels * branch.bits // 8
@@ -319,6 +320,7 @@ def launch(
         *(residual if carried else []),
         *after,
         layer.shape.out_pixels * images,
+        *(() if _kernel_name(layer, configuration) == "pointwise" else (0,)),
         **constants(layer, configuration, device.capability[0], next_prepared.layer),
         **device.overlap(),
         num_warps=configuration.warps,

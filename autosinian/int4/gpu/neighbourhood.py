@@ -4,16 +4,16 @@ All taps of a tile of pixels are one step; programs keep the weights of every ta
 to tile. Only for few channels, as weights fill the shared memory.
 """
 
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment"
 
 import triton
 import triton.language as tl
 
 from autosinian.int4.gpu.epilogue import MAGIC_BITS, requantize, store_output
-from autosinian.int4.gpu.operands import nibbles, plus_product, wait_for_previous
+from autosinian.int4.gpu.operands import near_offset, nibbles, plus_product, wait_for_previous
 
 
-@triton.jit(do_not_specialize=["pixels"])
+@triton.jit(do_not_specialize=["pixels", "zero"])
 def neighbourhood(
     x_ptr,
     w_ptr,
@@ -22,6 +22,7 @@ def neighbourhood(
     scale_ptr,
     out_ptr,
     pixels,
+    zero,
     OUT_HEIGHT: tl.constexpr,
     OUT_WIDTH: tl.constexpr,
     CHANNELS: tl.constexpr,
@@ -44,6 +45,7 @@ def neighbourhood(
     PIXELS_BLOCK: tl.constexpr,
     CHANNELS_BLOCK: tl.constexpr,
     STAGES: tl.constexpr,
+    NEAR: tl.constexpr,
     INTEGER_CORES: tl.constexpr,
     DEPENDENT: tl.constexpr,
     INTERPRETED: tl.constexpr,
@@ -63,6 +65,7 @@ def neighbourhood(
     bias = tl.load(bias_ptr + channel) + (MAGIC_BITS if FLOAT else 0)
     scale = tl.load(scale_ptr + channel)
     wait_for_previous(DEPENDENT)
+    x_ptr += near_offset(zero, NEAR)
     tiles = tl.cdiv(pixels, PIXELS_BLOCK)
     programs = tl.num_programs(0) // CHANNEL_TILES
     for tile in tl.range(program // CHANNEL_TILES, tiles, programs, num_stages=STAGES):

@@ -77,7 +77,8 @@ def test_weights_that_stay_are_exact_beside_a_downsample(device: Device) -> None
     assert np.array_equal(executor.logits(images), oracle.logits(network, images))
 
 
-def test_weights_that_stay_are_exact_for_several_taps(device: Device) -> None:
+@pytest.mark.parametrize("flavour", [("stationary",), ("near",), ("near", "stationary")])
+def test_flavours_for_several_taps_are_exact(flavour: tuple[str, ...], device: Device) -> None:
     network = small_network(widths=(32, 64), depth=1, eight_bit=True, seed=13)
     planned = plan(network)
     executor = Executor(PreparedNetwork(planned, device), 2)
@@ -85,7 +86,8 @@ def test_weights_that_stay_are_exact_for_several_taps(device: Device) -> None:
         layer.name: next(
             choice
             for choice in configurations().values()
-            if choice.stationary and refusal(choice, layer.shape, device.shared_bytes) is None
+            if all(getattr(choice, name) for name in flavour)
+            and refusal(choice, layer.shape, device.shared_bytes) is None
         )
         for layer in planned.convolutions()
         if layer.shape.kernel != (1, 1)
