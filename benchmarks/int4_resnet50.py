@@ -25,7 +25,7 @@ import tarfile
 import tempfile
 import time
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,14 +45,12 @@ from autosinian.int4.gpu.device import open_device
 from autosinian.int4.gpu.executor import Executor, PreparedNetwork
 from autosinian.int4.gpu.expected import expected, same
 from autosinian.int4.gpu.launch import compile_task
-from autosinian.int4.gpu.plan import IMAGE, POOLED, Plan, plan
-from autosinian.int4.gpu.stem import FusedStem, StemChoice
+from autosinian.int4.gpu.plan import IMAGE, Plan, plan
 from autosinian.int4.gpu.timing import (
     GpuLayerTimer,
     fill_randomly,
     network_seconds,
     timed_graph,
-    timed_network,
 )
 from autosinian.int4.layer_shape import LayerShape
 from autosinian.int4.model_reader import read_model
@@ -68,16 +66,7 @@ BYTES_PER_SECOND = 3.0e12
 MULTIPLY_ADDS_PER_SECOND = 1979e12 / 2
 CHECKED_IMAGES = 3
 COMPARED_IMAGES = 20
-STEM_CHOICES = tuple(
-    StemChoice(*numbers)
-    for numbers in (
-        (128, 4, 1, 4, 4),
-        (128, 4, 2, 4, 4),
-        (64, 4, 1, 4, 6),
-        (256, 8, 1, 4, 2),
-        (256, 8, 2, 4, 2),
-    )
-)
+EXCHANGED = 3
 
 
 def main() -> None:
@@ -90,6 +79,7 @@ def main() -> None:
     parser.add_argument("--tuned-batches", type=int, nargs="+", default=[256])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32, 64, 128, 256, 1024])
     parser.add_argument("--processes", type=int, help="for compiling; default one a core")
+    parser.add_argument("--known", type=Path, help="layers CSV of earlier runs: not measured again")
     parser.add_argument("--choices", type=Path, help="choices_<batch>.json of an earlier run")
     arguments = parser.parse_args()
     benchmark = Benchmark(arguments)
@@ -131,14 +121,18 @@ class Benchmark:
         """Progress with the time, on stderr."""
         print(f"[{time.monotonic() - self.begin:6.1f} s] {text}", file=sys.stderr, flush=True)
 
+    def tell(self, text: str) -> None:
+        """A line of the table that is printed last, and at once for who cannot wait."""
+        self.summary.append(text)
+        self.log(text)
+
     def step(self, name: str, action: Any) -> None:
         """Run a step; a failure is told and the next step goes on."""
         self.log(name)
         try:
             action()
         except Exception:  # noqa: BLE001  (one failed step must not lose the others' figures)
-            self.summary.append(f"{name} FAILED: {traceback.format_exc(limit=-3)}")
-            self.log(self.summary[-1])
+            self.tell(f"{name} FAILED: {traceback.format_exc(limit=-3)}")
 
     def run(self) -> None:
         """All steps."""
@@ -153,7 +147,6 @@ class Benchmark:
                     name: configuration(number) for name, number in ids.items()
                 }
             elif not self.device.interpreted:
-                self.step("stem and max-pool", self.choose_stem)
                 for batch in self.arguments.tuned_batches:
                     self.batch = batch
                     self.step(f"tuning layers at batch {batch}", self.tune_layers)
@@ -167,6 +160,8 @@ class Benchmark:
             self.step("exactness of configurations", self.check_layers)
             if not self.device.interpreted:
                 self.step("best single configuration", self.best_single)
+        except KeyboardInterrupt:
+            self.log("interrupted")
         finally:
             if compiler is not None:
                 compiler.close()
@@ -197,45 +192,18 @@ class Benchmark:
         wanted = CpuExecutor(self.network).logits(images)
         got = self.executor(min(8, count), self.choices).logits(images)
         equal = int((got == wanted).all(1).sum())
-        self.summary.append(
-            f"logits of {equal} of {count} images equal the CPU reference bit for bit"
-        )
-
-    def choose_stem(self) -> None:
-        """The fused first convolution and max-pool in several ways, exact and timed."""
-        executor = Executor(self.prepared, self.batch)
-        fill_randomly(executor, 3)
-        executor.run_layer(self.plan.stem[0])
-        executor.run_max_pool()
-        pooled = executor.source(POOLED, False)
-        wanted = pooled.clone()
-        apart = timed_graph(lambda: executor.run_layer(self.plan.stem[0]))
-        apart += timed_graph(executor.run_max_pool)
-        self.summary.append(f"stem and max-pool apart (default): {apart * 1e6:.1f} us")
-        best = None
-        for choice in STEM_CHOICES:
-            self.prepared.stem_choice = choice
-            one = FusedStem(self.plan, self.prepared.layers["stem1"], self.device, choice)
-            pooled.fill_(0)
-            executor.fused_stem = one
-            executor.run_fused_stem()
-            right = torch.equal(pooled, wanted)
-            spent = timed_graph(executor.run_fused_stem)
-            self.summary.append(f"  {choice}: {spent * 1e6:.1f} us, exact {right}")
-            if right and (best is None or spent < best[0]):
-                best = (spent, choice)
-        if best is not None:
-            self.prepared.stem_choice = best[1]
+        self.tell(f"logits of {equal} of {count} images equal the CPU reference bit for bit")
 
     def tune_layers(self) -> None:
         """Rank configurations for each shape."""
         batch = self.batch
         timer = GpuLayerTimer(Executor(self.prepared, batch), self.compiler)
+        known = KnownTimes(timer, self.arguments.known, batch, self.about)
         ranking = rank_layers(
             list(self.layers.values()),
             batch,
             self.device.shared_bytes,
-            timer,
+            known,
             self.left() * 0.6,
             lambda number, done, total: (
                 self.log(f"round {number}: {done} of {total}") if done % 50 == 0 else None
@@ -258,6 +226,7 @@ class Benchmark:
                 "residual_first": entry.configuration.residual_first,
                 "stationary": entry.configuration.stationary,
                 "chained": entry.configuration.chained,
+                "near": entry.configuration.near,
                 "microseconds": round(entry.seconds * 1e6, 2),
                 "floor_microseconds": round(floor_seconds(shape, batch) * 1e6, 2),
             }
@@ -271,9 +240,7 @@ class Benchmark:
         ]
         write(self.output / f"failures_{batch}.csv", failures, self.about)
         self.write_choices({"best": self.choices})
-        self.summary.append(
-            f"tuning at batch {batch}: {len(rows)} measured, {len(failures)} failed"
-        )
+        self.tell(f"tuning at batch {batch}: {len(rows)} measured, {len(failures)} failed")
 
     def write_choices(self, choices: Mapping[str, Mapping[str, Configuration]]) -> None:
         """Ids by layer, so that a later run can start from them."""
@@ -286,15 +253,30 @@ class Benchmark:
     def tune_jointly(self) -> None:
         """Exchange configurations in the whole network."""
         batch = self.batch
-        before = timed_network(self.prepared, batch, self.choices)
+        if self.compiler is not None:
+            layers = {layer.shape: layer for layer in self.plan.convolutions()}
+            self.compiler.compile(
+                [
+                    compile_task(
+                        layers[shape],
+                        entry.configuration,
+                        self.device,
+                        self.plan.follower(layers[shape]),
+                    )
+                    for shape, entries in self.rankings[batch].items()
+                    for entry in entries[:EXCHANGED]
+                ]
+            )
+        before = network_seconds(self.executor(batch, self.choices))
         self.all_choices[batch], spent = exchange_jointly(
             self.layers,
             self.rankings[batch],
-            lambda choices: timed_network(self.prepared, batch, choices),
+            lambda choices: network_seconds(self.executor(batch, choices)),
+            top=EXCHANGED,
             time_limit_s=min(20.0, self.left() * 0.4),
         )
         self.write_choices({"joint": self.choices})
-        self.summary.append(
+        self.tell(
             f"joint exchange at batch {batch}: {batch / before:.0f} -> {batch / spent:.0f} images/s"
         )
 
@@ -320,14 +302,14 @@ class Benchmark:
         write(self.output / f"profile_{batch}.csv", rows, self.about | {"batch": batch})
         total = sum(row["microseconds"] for row in rows)
         floors = sum(row["floor_microseconds"] for row in rows)
-        self.summary.append(
+        self.tell(
             f"batch {batch}: graph {whole * 1e6:.0f} us ({batch / whole:.0f} images/s), launches "
             f"alone {total:.0f} us, floors {floors:.0f} us; furthest from the floor:"
         )
         rows.sort(key=lambda row: -row["above_floor_microseconds"])
         for row in rows[:12]:
             shape = self.layers.get(row["launch"])
-            self.summary.append(
+            self.tell(
                 f"  {row['launch']:30s} {row['id']!s:5s} {row['microseconds']:8.1f} us, "
                 f"{row['times_floor']:5.2f} x floor  {shape.text if shape else ''}"
             )
@@ -343,17 +325,13 @@ class Benchmark:
         )
         pooled = self.plan.pooled[0] * self.plan.pooled[1]
         moved = (first.out_pixels + pooled) * first.out_channels * first.out_bits // 8
-        stem = sum(floor_seconds(layer.shape, batch) for layer in self.plan.stem)
-        if executor.fused_stem is not None:
-            yield "stem_and_pool", executor.run_fused_stem, stem
-        else:
-            for layer in self.plan.stem:
-                yield (
-                    layer.name,
-                    lambda layer=layer: executor.run_layer(layer),
-                    floor_seconds(layer.shape, batch),
-                )
-            yield "max_pool", executor.run_max_pool, batch * moved / BYTES_PER_SECOND
+        for layer in self.plan.stem:
+            yield (
+                layer.name,
+                lambda layer=layer: executor.run_layer(layer),
+                floor_seconds(layer.shape, batch),
+            )
+        yield "max_pool", executor.run_max_pool, batch * moved / BYTES_PER_SECOND
         for layer in executor.launched():
             floor = floor_seconds(layer.shape, batch)
             if executor.choices[layer.name].chained and layer.shape.follower is not None:
@@ -379,7 +357,7 @@ class Benchmark:
                     "default_images_per_second": round(batch / default),
                 }
             )
-            self.summary.append(
+            self.tell(
                 f"batch {batch:5d}: {batch / spent:9.0f} images/s (tuned at {tuned_at}), default "
                 f"{batch / default:.0f}"
             )
@@ -400,7 +378,7 @@ class Benchmark:
                 outputs.append(executor.output.clone())
                 torch.cuda.synchronize()
             self.device = self.prepared.device = device
-            self.summary.append(
+            self.tell(
                 f"batch {batch:5d}: overlapping launches {rates[1]:.0f} against {rates[0]:.0f} "
                 f"images/s, {'equal' if torch.equal(*outputs) else 'DIFFERENT'} logits"
             )
@@ -422,7 +400,7 @@ class Benchmark:
             rows.append({"id": choice.id, "images_per_second": round(self.batch / spent)})
             write(self.output / f"single_{self.batch}.csv", rows, self.about)
         best = max(rows, key=lambda row: row["images_per_second"])
-        self.summary.append(
+        self.tell(
             f"best of {len(rows)} single configurations for all layers at batch {self.batch}: "
             f"{best['id']} with {best['images_per_second']} images/s; tuned {tuned:.0f}, "
             f"{tuned / best['images_per_second']:.2f} times that"
@@ -469,10 +447,48 @@ class Benchmark:
                 wrong += not right
                 rows.append({"shape": layer.shape.text, "id": choice.id, "exact": right})
         write(self.output / "exactness.csv", rows, self.about)
-        self.summary.append(
+        self.tell(
             f"exactness: {len(rows) - wrong} of {len(rows)} (shape, id) pairs equal float64, "
             f"{len(done)} of {len(set(self.layers.values()))} shapes"
         )
+
+
+class KnownTimes:
+    """A `LayerTimer` that takes what an earlier run measured with the same GPU and versions."""
+
+    def __init__(
+        self, timer: GpuLayerTimer, path: Path | None, batch: int, about: Mapping[str, str]
+    ) -> None:
+        self._timer = timer
+        self._known: dict[tuple[str, str, int], float] = {}
+        if path is not None:
+            with path.open(newline="") as stream:
+                for row in csv.DictReader(stream):
+                    same_gpu = all(
+                        row[name] == about[name] for name in ("device", "driver", "torch", "triton")
+                    )
+                    # A chained time is less the follower's: not what a launch takes.
+                    measured = row.get("chained") != "True"
+                    if int(row["batch"]) == batch and same_gpu and measured:
+                        key = row["shape"], row["out_bits"], int(row["id"])
+                        self._known[key] = float(row["microseconds"]) * 1e-6
+
+    def prepare(self, wanted: Sequence[tuple[LayerShape, Configuration]]) -> None:
+        """Compile what is not known."""
+        self._timer.prepare(
+            [
+                (shape, choice)
+                for shape, choice in wanted
+                if (shape.text, str(shape.out_bits), choice.id) not in self._known
+            ]
+        )
+
+    def seconds(self, shape: LayerShape, configuration: Configuration, stop_above: float) -> float:
+        """From the record or measured."""
+        key = shape.text, str(shape.out_bits), configuration.id
+        if key in self._known:
+            return self._known[key]
+        return self._timer.seconds(shape, configuration, stop_above)
 
 
 def floor_seconds(shape: LayerShape, batch: int) -> float:

@@ -14,9 +14,11 @@ The ids of published autoconfig files (0 to 40) name another engine's kernels; o
   kernel (else unpacked once beforehand: twice the bytes, fewer instructions); `persistent` runs a
   fixed number of programs, each making many tiles; `integer_requantize` uses integers instead of
   exact float32; `residual_first` starts the accumulators with an identity residual instead of
-  adding it last; `stationary` is another kernel for 1x1 convolutions, whose persistent programs
-  keep their weights and take all input channels in one step; `chained` computes a block's last
-  convolution and the next block's first one in one launch: both lines then have the same id.
+  adding it last; `stationary` are other kernels for few input channels, whose persistent programs
+  keep their weights and take all taps and input channels in one step; `chained` computes a block's
+  last convolution and the next block's first in one launch: both lines then have the same id;
+  `near` reads the input in smaller copies through the nearest cache, where taps find each other's
+  pixels.
 
 All give the same results, bit for bit; only time differs.
 """
@@ -69,6 +71,8 @@ FLAVOURS = {
     2: ("persistent",),
     3: ("packed_weights", "persistent"),
     4: ("integer_requantize",),
+    5: ("near",),
+    6: ("near", "stationary"),
     8: ("residual_first",),
     10: ("persistent", "residual_first"),
     12: ("stationary",),
@@ -99,6 +103,7 @@ class Configuration:
     residual_first: bool = False
     stationary: bool = False
     chained: bool = False
+    near: bool = False
 
     def follower_channels(self, channels: int) -> int:
         """Output channels of a chained follower's tile, of `channels` in all."""
@@ -148,11 +153,15 @@ def shared_bytes(configuration: Configuration, shape: LayerShape) -> int:
     rows = configuration.pixels + planes * configuration.channels
     step = min(configuration.step_bytes, shape.slice_bytes)
     steps = shape.kernel[0] * shape.kernel[1] * (shape.slice_bytes // step)
-    total = rows * step * min(configuration.stages, steps)
+    if not configuration.stationary:
+        return rows * step * min(configuration.stages, steps)
+    # Weights once, pixels for each step in flight but the one at work.
+    taps = shape.kernel[0] * shape.kernel[1] * step
     branch = shape.residual
-    if configuration.stationary and branch is not None and branch.kind == "downsample":
-        total += rows * branch.channels * branch.bits // 8
-    return total
+    if branch is not None and branch.kind == "downsample":
+        taps += branch.channels * branch.bits // 8
+    ahead = max(1, configuration.stages - 1) if configuration.stages > 1 else 0
+    return taps * planes * configuration.channels + ahead * taps * configuration.pixels
 
 
 def refusal(configuration: Configuration, shape: LayerShape, shared_limit: int) -> str | None:
@@ -174,19 +183,21 @@ def refusal(configuration: Configuration, shape: LayerShape, shared_limit: int) 
             return f"steps must divide the {branch_bytes} bytes of the downsample's input pixel"
     if configuration.packed_weights and not _packable(shape):
         return "only 4-bit weights of 4-bit activations can be kept packed"
+    several = shape.kernel != (1, 1)
     if configuration.stationary and (
-        shape.kernel != (1, 1)
-        or shape.stride != (1, 1)
-        or shape.padding != (0, 0)
-        or shape.relu_first
+        (several and residual is not None)
+        or (not several and (shape.stride != (1, 1) or shape.padding != (0, 0)))
+        or (shape.relu_first and residual is not None)
         or (residual is not None and residual.kernel != (1, 1))
         or configuration.step_bytes != shape.slice_bytes
         or (residual is not None and residual.channels & (residual.channels - 1))
     ):
         return (
-            "weights can stay only for 1x1 convolutions, of stride 1 but for a downsample's, whose "
-            "input channels are one step"
+            "weights can stay only where a tap's input channels are one step, there is no residual "
+            "beside several taps, and one tap has stride 1 but for a downsample's"
         )
+    if configuration.near and not several:
+        return "one tap finds nothing of its neighbours in the nearest cache"
     if configuration.chained and (
         shape.follower is None or shape.relu_first or shape.out_bits != 4
     ):
@@ -260,6 +271,8 @@ def _dominated(choice: Configuration, shape: LayerShape, batch: int, shared_limi
         return True
     if shape.residual is not None and shape.residual.kind == "downsample":
         return False
+    if shape.kernel != (1, 1):
+        return choice.chained
     if choice.chained:
         return True
     stays = Configuration(
@@ -275,7 +288,7 @@ def first_round(choices: Sequence[Configuration], shape: LayerShape) -> tuple[Co
     """Of `candidates`, one of each tile: plain flavour, the middle pipeline that fits."""
     best: dict[tuple[int, ...], Configuration] = {}
     for choice in choices:
-        if _flavour(choice) not in (_PLAIN, _STATIONARY, _CHAINED):
+        if _flavour(choice) not in _FIRST_FLAVOURS:
             continue
         tile = _kind(choice)
         if tile not in best or _plainness(choice, shape) < _plainness(best[tile], shape):
@@ -324,7 +337,7 @@ def _tile(choice: Configuration) -> tuple[int, int, int]:
 
 
 def _kind(choice: Configuration) -> tuple[int, ...]:
-    return (*_tile(choice), choice.stationary, choice.chained)
+    return (*_tile(choice), choice.stationary, choice.chained, choice.near)
 
 
 def _flavour(choice: Configuration) -> tuple[bool, ...]:
@@ -335,17 +348,20 @@ def _flavour(choice: Configuration) -> tuple[bool, ...]:
         choice.residual_first,
         choice.stationary,
         choice.chained,
+        choice.near,
     )
 
 
-_PLAIN = (False,) * 6
-_STATIONARY = (*_PLAIN[:4], True, False)
-_CHAINED = (*_PLAIN[:5], True)
+_PLAIN = (False,) * 7
+_STATIONARY = (*_PLAIN[:4], True, False, False)
+_CHAINED = (*_PLAIN[:5], True, False)
+_FIRST_FLAVOURS = (_PLAIN, _STATIONARY, _CHAINED, (*_PLAIN[:6], True), (*_STATIONARY[:6], True))
 
 
 def _plainness(choice: Configuration, shape: LayerShape) -> tuple[int, int]:
     wanted = min(64, shape.slice_bytes)
-    return abs(choice.step_bytes - wanted), abs(choice.stages - 3)
+    stages = 2 if choice.stationary and shape.kernel != (1, 1) else 3
+    return abs(choice.step_bytes - wanted), abs(choice.stages - stages)
 
 
 def _programs(choice: Configuration, shape: LayerShape, batch: int) -> int:

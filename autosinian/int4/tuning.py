@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Protocol
 
 from autosinian.int4.configurations import Configuration, candidates, first_round, next_round
@@ -27,7 +28,7 @@ class LayerTimer(Protocol):
     """Measures configurations of single layers."""
 
     def prepare(self, wanted: Sequence[tuple[LayerShape, Configuration]]) -> None:
-        """Compile ahead, in parallel where possible."""
+        """Begin to compile, in this order, in parallel where possible."""
         ...
 
     def seconds(self, shape: LayerShape, configuration: Configuration, stop_above: float) -> float:
@@ -66,7 +67,7 @@ def rank_layers(
     legal = {shape: candidates(shape, batch, shared_limit) for shape in distinct}
     found: dict[LayerShape, dict[Configuration, float]] = {shape: {} for shape in distinct}
     for number in range(_ROUNDS):
-        wanted = []
+        queues = []
         for shape in distinct:
             chosen = (
                 first_round(legal[shape], shape)
@@ -77,7 +78,9 @@ def rank_layers(
                     _LEADING_TILES if number == 1 else 1,
                 )
             )
-            wanted += [(shape, choice) for choice in chosen if choice not in found[shape]]
+            queues.append([(shape, choice) for choice in chosen if choice not in found[shape]])
+        # Every shape's most promising first, as the limit may cut a round short.
+        wanted = [pair for row in zip_longest(*queues) for pair in row if pair is not None]
         if number and time.monotonic() > end:
             break
         timer.prepare(wanted)

@@ -20,7 +20,13 @@ from autosinian.int4.gpu.epilogue import (
     requantize,
     store_output,
 )
-from autosinian.int4.gpu.operands import nibbles, plus_product, signed_nibbles, wait_for_previous
+from autosinian.int4.gpu.operands import (
+    near_offset,
+    nibbles,
+    plus_product,
+    signed_nibbles,
+    wait_for_previous,
+)
 
 NO_RESIDUAL: tl.constexpr = tl.constexpr(0)
 IDENTITY: tl.constexpr = tl.constexpr(1)
@@ -100,7 +106,7 @@ def accumulate(
     return total
 
 
-@triton.jit(do_not_specialize=["pixels"])
+@triton.jit(do_not_specialize=["pixels", "zero"])
 def convolution(
     x_ptr,
     w_ptr,
@@ -122,6 +128,7 @@ def convolution(
     n_scale_ptr,
     n_out_ptr,
     pixels,
+    zero,
     OUT_HEIGHT: tl.constexpr,
     OUT_WIDTH: tl.constexpr,
     CHANNELS: tl.constexpr,
@@ -162,6 +169,7 @@ def convolution(
     R_BLOCK_BYTES: tl.constexpr,
     STAGES: tl.constexpr,
     PERSISTENT: tl.constexpr,
+    NEAR: tl.constexpr,
     CHAINED: tl.constexpr,
     N_CHANNELS: tl.constexpr,
     N_CHANNELS_BLOCK: tl.constexpr,
@@ -184,6 +192,7 @@ def convolution(
     tiles = tl.cdiv(pixels, PIXELS_BLOCK) * CHANNEL_TILES
     first = tl.program_id(0)
     wait_for_previous(DEPENDENT)
+    x_ptr += near_offset(zero, NEAR)
     if PERSISTENT:  # noqa: SIM108  (a choice at compile time)
         last = tiles
     else:

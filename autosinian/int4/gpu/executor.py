@@ -16,7 +16,6 @@ from autosinian.int4.gpu.launch import INTEGER_CORES_CAPABILITY, launch
 from autosinian.int4.gpu.plan import IMAGE, POOLED, Layer, Plan
 from autosinian.int4.gpu.pool import average_pool, linear, max_pool
 from autosinian.int4.gpu.prepared import PreparedLayer, prepare
-from autosinian.int4.gpu.stem import DEFAULT, FusedStem
 
 _SLACK_BYTES = 1024
 _ELEMENTS = 1024
@@ -30,7 +29,6 @@ class PreparedNetwork:
     def __init__(self, plan: Plan, device: Device) -> None:
         self.plan = plan
         self.device = device
-        self.stem_choice = DEFAULT
         self.layers: dict[str, PreparedLayer] = {
             layer.name: prepare(layer, plan.arranged, device.torch_device)
             for layer in plan.convolutions()
@@ -63,11 +61,6 @@ class Executor:
             for layer in plan.convolutions()
         }
         self._graph: Any = None
-        self.fused_stem: FusedStem | None = None
-        if FusedStem.fits(plan):
-            self.fused_stem = FusedStem(
-                plan, prepared.layers[plan.stem[0].name], device, prepared.stem_choice
-            )
         self.input_shape = plan.network.input_shape
         self.classes = plan.network.classes
         self.input = self._tensor((images, *plan.network.input_shape), torch.int8)
@@ -154,11 +147,6 @@ class Executor:
             **self.prepared.device.overlap(),
         )
 
-    def run_fused_stem(self) -> None:
-        """The first convolution and its max-pool in one launch."""
-        assert self.fused_stem is not None
-        self.fused_stem.run(self._arranged, self._outputs["pooled"], self.images)
-
     def run_max_pool(self) -> None:
         """The max-pool behind the stem."""
         plan = self.prepared.plan
@@ -216,12 +204,9 @@ class Executor:
         """All launches of the network in order, on the current stream."""
         plan = self.prepared.plan
         self.run_image()
-        if self.fused_stem is not None:
-            self.run_fused_stem()
-        else:
-            for layer in plan.stem:
-                self.run_layer(layer)
-            self.run_max_pool()
+        for layer in plan.stem:
+            self.run_layer(layer)
+        self.run_max_pool()
         for layer in self.launched():
             self.run_layer(layer)
         self.run_head()

@@ -9,6 +9,7 @@ from autosinian.int4.gpu.compiling import CompileTask
 from autosinian.int4.gpu.convolution import DOWNSAMPLE, IDENTITY, NO_RESIDUAL, convolution
 from autosinian.int4.gpu.device import Device
 from autosinian.int4.gpu.interpreted import INTERPRETED
+from autosinian.int4.gpu.neighbourhood import neighbourhood
 from autosinian.int4.gpu.plan import Layer
 from autosinian.int4.gpu.pointwise import pointwise
 from autosinian.int4.gpu.prepared import PreparedConv, PreparedLayer
@@ -20,6 +21,14 @@ INTEGER_CORES_CAPABILITY = 8
 _HALVES_CAPABILITY = 9
 _REGISTERS = 65536
 _OTHER_REGISTERS = 80
+
+KERNELS: dict[str, Any] = {
+    "convolution": convolution,
+    "pointwise": pointwise,
+    "neighbourhood": neighbourhood,
+}
+"""The kernels of convolutions by name."""
+
 _FOLLOWER_STEP = 64
 _SHARED_BYTES = 220 << 10
 
@@ -64,6 +73,28 @@ def _follower_constants(
         "N_SHIFT": follower.quantize.shift,
         "N_FLOAT": _in_float(follower, configuration),
         "N_PAIRS": _pairs(follower, configuration, capability),
+    }
+
+
+def _several(layer: Layer, configuration: Configuration) -> bool:
+    """Whether the kernel for several taps whose weights stay runs."""
+    return configuration.stationary and layer.shape.kernel != (1, 1)
+
+
+def _place_constants(layer: Layer) -> dict[str, Any]:
+    shape = layer.shape
+    return {
+        "OUT_HEIGHT": shape.out_height,
+        "OUT_WIDTH": shape.out_width,
+        "HEIGHT": shape.height,
+        "WIDTH": shape.width,
+        "PIXEL_BYTES": shape.pixel_bytes,
+        "TAPS_Y": shape.kernel[0],
+        "TAPS_X": shape.kernel[1],
+        "STRIDE_Y": shape.stride[0],
+        "STRIDE_X": shape.stride[1],
+        "PAD_Y": shape.padding[0],
+        "PAD_X": shape.padding[1],
     }
 
 
@@ -126,21 +157,15 @@ def constants(
         "INTEGER_CORES": capability >= INTEGER_CORES_CAPABILITY,
         "INTERPRETED": INTERPRETED,
     }
+    if _several(layer, configuration):
+        # Without residuals.
+        values = {name: value for name, value in values.items() if not name.startswith("R")}
+        return values | _place_constants(layer) | {"NEAR": configuration.near}
     if configuration.stationary:
         return values | _stationary_constants(layer, identity)
     values |= _follower_constants(follower, layer, configuration, capability)
+    values |= _place_constants(layer)
     values |= {
-        "OUT_HEIGHT": shape.out_height,
-        "OUT_WIDTH": shape.out_width,
-        "HEIGHT": shape.height,
-        "WIDTH": shape.width,
-        "PIXEL_BYTES": shape.pixel_bytes,
-        "TAPS_Y": shape.kernel[0],
-        "TAPS_X": shape.kernel[1],
-        "STRIDE_Y": shape.stride[0],
-        "STRIDE_X": shape.stride[1],
-        "PAD_Y": shape.padding[0],
-        "PAD_X": shape.padding[1],
         "RESIDUAL": IDENTITY.value if identity else NO_RESIDUAL.value,
         "R_HEIGHT": 1,
         "R_WIDTH": 1,
@@ -155,6 +180,7 @@ def constants(
         "BLOCK_BYTES": configuration.step_bytes,
         "R_BLOCK_BYTES": 32,
         "PERSISTENT": configuration.persistent,
+        "NEAR": configuration.near,
     }
     if branch is not None and isinstance(residual, Downsample):
         branch_bytes = branch.channels * branch.bits // 8
@@ -230,6 +256,8 @@ def tensor_types(layer: Layer, configuration: Configuration) -> tuple[str, ...]:
     weight = torch.uint8 if configuration.packed_weights else torch.int8
     out = torch.int32 if shape.out_bits == 4 else torch.int8
     first = (_byte_type(shape.bits), weight, torch.int32, torch.int32, torch.float32, out, carried)
+    if _several(layer, configuration):
+        return tuple(str(kind).removeprefix("torch.") for kind in first[:-1])
     rest: tuple[torch.dtype, ...] = (
         weight,
         torch.int32,
@@ -243,13 +271,19 @@ def tensor_types(layer: Layer, configuration: Configuration) -> tuple[str, ...]:
     return tuple(str(kind).removeprefix("torch.") for kind in first + rest)
 
 
+def _kernel_name(layer: Layer, configuration: Configuration) -> str:
+    if _several(layer, configuration):
+        return "neighbourhood"
+    return "pointwise" if configuration.stationary else "convolution"
+
+
 def compile_task(
     layer: Layer, configuration: Configuration, device: Device, follower: Layer | None = None
 ) -> CompileTask:
     """What `launch` will need compiled."""
     values = constants(layer, configuration, device.capability[0], follower)
     return CompileTask(
-        "pointwise" if configuration.stationary else "convolution",
+        _kernel_name(layer, configuration),
         tensor_types(layer, configuration),
         tuple(sorted((values | device.overlap()).items())),
         configuration.warps,
@@ -277,15 +311,16 @@ def launch(
     if after:
         after = [out, *after, next_out.view(torch.int32)]
     grid = (programs(layer, configuration, images, device.multiprocessors),)
-    kernel = pointwise if configuration.stationary else convolution
-    kernel[grid](
+    carried = [(source if added is None else added).view(types[6])] if len(types) > 6 else []
+    KERNELS[_kernel_name(layer, configuration)][grid](
         source.view(types[0]),
         *first,
         out.view(types[5]),
-        (source if added is None else added).view(types[6]),
-        *residual,
+        *carried,
+        *(residual if carried else []),
         *after,
         layer.shape.out_pixels * images,
+        *(() if _kernel_name(layer, configuration) == "pointwise" else (0,)),
         **constants(layer, configuration, device.capability[0], next_prepared.layer),
         **device.overlap(),
         num_warps=configuration.warps,

@@ -22,10 +22,9 @@ def _larger_halves(first, second):
 
 
 @triton.jit
-def window_largest(
+def _window_largest(
     x_ptr,
     base,
-    shift,
     top,
     left,
     word,
@@ -40,9 +39,8 @@ def window_largest(
 ):
     """Largest value of the windows at `top`, `left`, packed as it came.
 
-    Row y of the map lies at pixel `base + (y + shift) * WIDTH`. Values stay in place inside their
-    word under a mask: larger masked words hold larger values, and with HALVES one instruction
-    compares two at once.
+    The map begins at pixel `base`. Values stay in place inside their word under a mask: larger
+    masked words hold larger values, and with HALVES one instruction compares two at once.
     """
     FIELD: tl.constexpr = (1 << BITS) - 1
     result = tl.zeros([BLOCK], dtype=tl.int32)
@@ -51,7 +49,7 @@ def window_largest(
         y = top + tap // KERNEL
         x = left + tap % KERNEL
         inside = known & (y >= 0) & (y < HEIGHT) & (x >= 0) & (x < WIDTH)
-        at = (base + (y + shift) * WIDTH + x) * PIXEL_WORDS + word
+        at = (base + y * WIDTH + x) * PIXEL_WORDS + word
         value = tl.load(x_ptr + at, mask=inside, other=0)
         if HALVES:
             if BITS == 4:
@@ -99,10 +97,9 @@ def max_pool(
     index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     pixel = index // PIXEL_WORDS
     image = pixel // (OUT_HEIGHT * OUT_WIDTH)
-    result = window_largest(
+    result = _window_largest(
         x_ptr,
         (image * (HEIGHT * WIDTH)).to(tl.int64),
-        0,
         pixel // OUT_WIDTH % OUT_HEIGHT * STRIDE - PAD,
         pixel % OUT_WIDTH * STRIDE - PAD,
         index % PIXEL_WORDS,

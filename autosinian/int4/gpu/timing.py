@@ -2,18 +2,22 @@
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from triton.compiler.errors import CompilationError
 from triton.runtime.errors import OutOfResources
 
 from autosinian.int4.configurations import Configuration
-from autosinian.int4.gpu.compiling import Compiler
-from autosinian.int4.gpu.executor import Executor, PreparedNetwork
+from autosinian.int4.gpu.compiling import Compiler, outcome
+from autosinian.int4.gpu.executor import Executor
 from autosinian.int4.gpu.launch import compile_task
 from autosinian.int4.gpu.plan import Layer
 from autosinian.int4.layer_shape import LayerShape
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _LAUNCHES = 8
 _REPLAYS = 5
@@ -88,6 +92,7 @@ class GpuLayerTimer:
         self._layers: dict[LayerShape, Layer] = {}
         for layer in executor.prepared.plan.convolutions():
             self._layers.setdefault(layer.shape, layer)
+        self._compiling: dict[tuple[LayerShape, int], Future[str | None]] = {}
         self.failures: dict[tuple[LayerShape, int], str] = {}
         fill_randomly(executor, seed=0)
 
@@ -96,7 +101,10 @@ class GpuLayerTimer:
         return self._layers[shape]
 
     def prepare(self, wanted: Sequence[tuple[LayerShape, Configuration]]) -> None:
-        """Compile in parallel."""
+        """Begin to compile in parallel; what was begun before and not measured is given up."""
+        for future in self._compiling.values():
+            future.cancel()
+        self._compiling.clear()
         if self._compiler is None:
             return
         device = self._executor.prepared.device
@@ -105,13 +113,15 @@ class GpuLayerTimer:
             compile_task(layer, choice, device, plan.follower(layer))
             for layer, choice in ((self._layers[shape], choice) for shape, choice in wanted)
         ]
-        for (shape, choice), failure in zip(wanted, self._compiler.compile(tasks), strict=True):
-            if failure is not None:
-                self.failures[shape, choice.id] = failure
+        for (shape, choice), future in zip(wanted, self._compiler.submit(tasks), strict=True):
+            self._compiling[shape, choice.id] = future
 
     def seconds(self, shape: LayerShape, configuration: Configuration, stop_above: float) -> float:
         """Median seconds of one launch; infinity where it failed or is above `stop_above`."""
-        if (shape, configuration.id) in self.failures:
+        future = self._compiling.pop((shape, configuration.id), None)
+        failure = None if future is None else outcome(future)
+        if failure is not None:
+            self.failures[shape, configuration.id] = failure
             return math.inf
         layer = self._layers[shape]
 
@@ -156,12 +166,3 @@ def streams_seconds(executors: Sequence[Executor]) -> float:
     count = max(3, math.ceil(_NETWORK_SECONDS / _NETWORK_REPLAYS / once))
     spent = [timed_once(together) / count for _ in range(_NETWORK_REPLAYS)]
     return statistics.median(spent)
-
-
-def timed_network(
-    prepared: PreparedNetwork, images: int, choices: Mapping[str, Configuration]
-) -> float:
-    """Median seconds of a batch of `images` images with these configurations."""
-    executor = Executor(prepared, images, choices)
-    executor.input.random_(-127, 128)
-    return network_seconds(executor)

@@ -24,7 +24,7 @@ for identity in (1780, 1782):
     kernel = pointwise.pointwise if choice.stationary else convolution.convolution
     constants = launch.constants(layer, choice, int(sys.argv[1]) // 10, after)
     constants |= {"DEPENDENT": int(sys.argv[1]) >= 90}
-    types = iter([*(shorts[t] for t in launch.tensor_types(layer, choice)), "i32"])
+    types = iter([*(shorts[t] for t in launch.tensor_types(layer, choice)), "i32", "i32"])
     signature = {n: "constexpr" if n in constants else next(types) for n in kernel.arg_names}
     places = {name: (place,) for place, name in enumerate(kernel.arg_names)}
     compiled = triton.compile(

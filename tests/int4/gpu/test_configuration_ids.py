@@ -20,6 +20,8 @@ def test_every_id_of_a_tile_is_exact(tile: int, device: Device) -> None:
         if (choice.pixels, choice.channels, choice.warps) != TILES[tile]:
             continue
         after = None
+        if choice.near:
+            continue  # for several taps, see test_executor
         if choice.chained:
             layer, after = chained_pair(2 * choice.step_bytes, choice.channels, seed=choice.id)
         else:

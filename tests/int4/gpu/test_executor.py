@@ -75,3 +75,24 @@ def test_weights_that_stay_are_exact_beside_a_downsample(device: Device) -> None
     executor.choices |= stationary
     images = random_images(network, 2)
     assert np.array_equal(executor.logits(images), oracle.logits(network, images))
+
+
+@pytest.mark.parametrize("flavour", [("stationary",), ("near",), ("near", "stationary")])
+def test_flavours_for_several_taps_are_exact(flavour: tuple[str, ...], device: Device) -> None:
+    network = small_network(widths=(32, 64), depth=1, eight_bit=True, seed=13)
+    planned = plan(network)
+    executor = Executor(PreparedNetwork(planned, device), 2)
+    stationary = {
+        layer.name: next(
+            choice
+            for choice in configurations().values()
+            if all(getattr(choice, name) for name in flavour)
+            and refusal(choice, layer.shape, device.shared_bytes) is None
+        )
+        for layer in planned.convolutions()
+        if layer.shape.kernel != (1, 1)
+    }
+    assert {"stem1", "layer1_residual1_conv2", "layer2_residual1_conv2"} <= set(stationary)
+    executor.choices |= stationary
+    images = random_images(network, 2)
+    assert np.array_equal(executor.logits(images), oracle.logits(network, images))
