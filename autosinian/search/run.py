@@ -231,9 +231,15 @@ class Search:
 
     def _ask(self) -> optuna.Trial:
         try:
-            return self._study.ask(self._distributions)
+            trial = self._study.ask(self._distributions)
+            # Where each dimension has one value Optuna asks no sampler, so nobody has claimed it.
+            only = all(dimension.single() for dimension in self._distributions.values())
+            key = self._space.decode(trial.params).key
+            if only and not self._store.claim(key, trial.number):
+                raise SpaceExhausted(trial.number)
+            return trial
         except SpaceExhausted as end:
-            # Optuna made the trial before the sampler could refuse; nothing will run it.
+            # Optuna made the trial before it could be refused; nothing will run it.
             self._study.tell(end.trial, state=TrialState.FAIL)
             raise
 
