@@ -33,7 +33,13 @@ def compiled() -> str:
     nvrtc.nvrtcGetPTX(program, text)
     ptx = text.decode().rstrip("\0")
     ptx = re.sub(r"^\.version .*$", f".version {PTX_VERSION}", ptx, flags=re.MULTILINE)
-    return re.sub(r"^//.*\n", "", ptx, flags=re.MULTILINE).lstrip("\n")
+    return maker() + re.sub(r"^//.*\n", "", ptx, flags=re.MULTILINE).lstrip("\n")
+
+
+def maker() -> str:
+    """The text's first line: other versions of the compiler make other texts."""
+    _, major, minor = nvrtc.nvrtcVersion()
+    return f"// made by NVRTC {major}.{minor}\n"
 
 
 if __name__ == "__main__":

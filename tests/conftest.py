@@ -11,6 +11,10 @@ os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)
 # The machine's cores are shared by test, worker and whatever else runs.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Without a GPU triton's kernels are interpreted, which is settled where triton is first imported.
+if not Path("/dev/nvidiactl").exists():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 import pytest
 from hypothesis import settings
 

@@ -7,7 +7,8 @@ from autosinian.errors import InputError
 
 
 def test_an_unknown_data_set_is_told_with_the_known_ones() -> None:
-    with pytest.raises(InputError, match="one of cifar10, fashion_mnist, folder, imagenet, but"):
+    known = "cifar10, coco, fashion_mnist, folder, imagenet, voc"
+    with pytest.raises(InputError, match=f"one of {known}, but"):
         open_dataset("mnist")
 
 
