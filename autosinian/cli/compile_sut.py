@@ -36,7 +36,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(arguments: argparse.Namespace) -> int:
     """Compile or remove; prints the module's path."""
     from autosinian.native.compile import compile_sut
-    from autosinian.native.library import find_module
+    from autosinian.native.loadgen import find_module
 
     if arguments.remove:
         found = find_module()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from autosinian.detection.decoded import Decoder
 from autosinian.errors import InputError
 from autosinian.measure.logs import accuracy_of
-from autosinian.native.library import load
+from autosinian.native.loadgen import load
 
 mlperf_loadgen = load()
 

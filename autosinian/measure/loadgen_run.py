@@ -34,7 +34,7 @@ from autosinian.measure.settings import (
     test_settings,
 )
 from autosinian.measure.sut import Abort, OfflineSut, PythonSut, ServerSut, StreamSut, Sut
-from autosinian.native.library import load
+from autosinian.native.loadgen import load
 from autosinian.space.candidate import EngineConfig
 
 mlperf_loadgen = load()

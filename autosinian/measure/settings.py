@@ -7,7 +7,7 @@ from typing import Any
 
 from autosinian.errors import InputError
 from autosinian.measure.measurement import Job
-from autosinian.native.library import load
+from autosinian.native.loadgen import load
 
 mlperf_loadgen = load()
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from autosinian.engine.protocol import OnDone
 from autosinian.measure.answers import Answers, Collected
 from autosinian.measure.feed import Feed
-from autosinian.native.library import load
+from autosinian.native.loadgen import load
 
 mlperf_loadgen = load()
 

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from autosinian.errors import AutosinianError, InputError
-from autosinian.native.library import SUT_SOURCE, module_path
+from autosinian.native.loadgen import SUT_SOURCE, module_path
 
 _OPTIONS = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-DNDEBUG")
 

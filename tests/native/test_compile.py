@@ -8,7 +8,7 @@ import pytest
 from autosinian.cli.main import main
 from autosinian.errors import AutosinianError, InputError
 from autosinian.native.compile import compile_sut
-from autosinian.native.library import find_module, module_path
+from autosinian.native.loadgen import find_module, module_path
 
 
 @pytest.fixture(autouse=True)
