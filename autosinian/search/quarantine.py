@@ -56,14 +56,18 @@ class Region:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, JSON-ready."""
-        return asdict(self) | {"equal": dict(self.equal), "at_least": dict(self.at_least)}
+        return asdict(self) | {
+            "quantization": self.quantization.to_dict(),
+            "equal": dict(self.equal),
+            "at_least": dict(self.at_least),
+        }
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "Region":
         """Inverse of `to_dict` after a trip through JSON."""
         return cls(
             Subnet.from_dict(value["subnet"]),
-            Quantization(**value["quantization"]),
+            Quantization.from_dict(value["quantization"]),
             tuple(sorted(value["equal"].items())),
             tuple(sorted(value["at_least"].items())),
             str(value["reason"]),
