@@ -35,7 +35,7 @@ class Int4Networks(Networks):
 
     def write_float(self, subnet: Subnet, path: Path) -> None:
         """Always raises: nothing of it is in float."""
-        raise NotImplementedError(f"{self._network.name} has no float form")
+        raise RuntimeError(f"{self._network.name} has no float form")
 
     def model(self, candidate: Candidate) -> Path:
         """The archive."""
