@@ -41,6 +41,9 @@ def receive(link: socket.socket) -> Message | None:
     """The next message, or None where the other side is gone."""
     try:
         data = link.recv(LARGEST_MESSAGE)
+    except ConnectionResetError:
+        # Told once where the other side ended with messages unread; what it sent still lies here.
+        return receive(link)
     except ConnectionError:
         return None
     if not data:
