@@ -18,7 +18,13 @@ from autosinian.search.strategy.axes import Array, Axes, Gate, infer_gates
 from autosinian.search.strategy.beliefs import beliefs_of, best_of
 from autosinian.search.strategy.cost import CostModel, Stages
 from autosinian.search.strategy.history import Facts, History
-from autosinian.search.strategy.predictors import POOR, Kernels, Predictors, train
+from autosinian.search.strategy.predictors import (
+    POOR,
+    Kernels,
+    Predictors,
+    train,
+    train_constraints,
+)
 from autosinian.search.strategy.proposals import Proposer, enumerated
 from autosinian.search.strategy.quiet import one_thread
 from autosinian.search.strategy.screen import best_parents, screened
@@ -209,6 +215,8 @@ class JointSampler(BaseSampler):
         """The design before there are predictors, their choice after."""
         axes = mind.axes
         if facts.complete.sum() < _design_size(axes):
+            if len(facts.numbers) >= _design_size(axes):
+                return _without(axes, self._likely(mind, facts, proposer, maximized), taken)
             design = [proposer.structured(40), proposer.uniform(10)]
             if len(axes.families):
                 design.insert(0, axes_corners(axes, proposer, len(facts.numbers) + len(running)))
@@ -222,6 +230,24 @@ class JointSampler(BaseSampler):
             return _without(axes, proposer.mutated(np.repeat(parents[:10], 4, axis=0)), taken)
         worth = weigh(predictors, facts, running)
         return screened(axes, proposer, worth, parents, taken, self._log_seconds(axes))
+
+    def _likely(
+        self, mind: "_Mind", facts: Facts, proposer: Proposer, maximized: list[bool]
+    ) -> Array:
+        """Points that probably meet the constraints first, where most trials missed one: what is
+        known of the objectives is too little yet to choose by them."""
+        axes = mind.axes
+        pools = [proposer.structured(60), proposer.uniform(60)]
+        parents = best_parents(facts, maximized, PARENTS)
+        if len(parents):
+            pools.insert(0, proposer.mutated(np.repeat(parents[:10], 12, axis=0)))
+        points = np.concatenate(pools)
+        features = axes.features(points)
+        total = np.zeros(len(points))
+        for predictor in train_constraints(axes, mind.kernels, facts):
+            total += predictor.log_probability(features)
+        # All that are more likely than not count as equal, so that they spread.
+        return points[np.argsort(-np.minimum(total, np.log(0.5)), kind="stable")]
 
     def _fallback(
         self,

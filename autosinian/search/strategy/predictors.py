@@ -1,6 +1,6 @@
 """Predictors of every objective and constraint, trained on what was measured."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -168,17 +168,27 @@ def train(
         process = Process(kernel, features[kept], modelled)
         quality = Quality(name, rank_correlation(process.held_back(), modelled), len(kept))
         objectives.append(ObjectivePredictor(target, process, quality))
-    constraints: list[ConstraintPredictor] = []
     derived: list[DerivedConstraint] = []
-    for number, (name, violations) in enumerate(_constraints(facts).items()):
-        straight = _derive(facts, violations)
-        if straight is not None:
-            derived.append(straight)
-            continue
-        found = _constraint(kernels, features, violations, name, number, facts)
-        if found is not None:
-            constraints.append(found)
+    straight: set[str] = set()
+    for name, violations in _constraints(facts).items():
+        line = _derive(facts, violations)
+        if line is not None:
+            derived.append(line)
+            straight.add(name)
+    constraints = train_constraints(axes, kernels, facts, without=straight)
     return Predictors(axes, tuple(objectives), tuple(constraints), tuple(derived))
+
+
+def train_constraints(
+    axes: Axes, kernels: Kernels, facts: Facts, *, without: Collection[str] = ()
+) -> list[ConstraintPredictor]:
+    """A predictor of each constraint whose bound is known to be crossed, but those `without`."""
+    features = axes.features(facts.points)
+    found = []
+    for number, (name, violations) in enumerate(_constraints(facts).items()):
+        if name not in without:
+            found.append(_constraint(kernels, features, violations, name, number, facts))
+    return [predictor for predictor in found if predictor is not None]
 
 
 def _first_modelled(figures: Array, maximized: bool, count: int) -> Array:
