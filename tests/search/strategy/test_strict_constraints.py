@@ -1,11 +1,11 @@
 import optuna
-from optuna.distributions import IntDistribution
+from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from autosinian.search import JointSampler
 from autosinian.search.strategy.history import KNOWN
 
-SPACE = {f"x{i}": IntDistribution(0, 9) for i in range(8)}
+SPACE: dict[str, BaseDistribution] = {f"x{i}": IntDistribution(0, 9) for i in range(8)}
 
 
 def test_trials_that_miss_a_strict_constraint_teach_where_it_is_met() -> None:
