@@ -103,7 +103,7 @@ class Evaluator:
     ) -> Evaluation:
         devices = self.workers.devices
         # Workers that are left from a trial that needed fewer are enough for one that needs few.
-        self._prepare(build=True, accuracy=True, least=1)
+        self._prepare(first=True, least=1)
         with stages.run("extract"):
             costs = self.networks.cost(candidate.subnet)
         metrics: dict[str, float] = {"macs": costs.macs, "parameters": costs.parameters}
@@ -308,7 +308,7 @@ class Evaluator:
     def _judge(self, job: Job, running: BuiltAndRunning | None) -> Measurement:
         """An accuracy run, by the worker that built the engine file where it goes on to it."""
         try:
-            return running.measurement() if running else self._run(job, self._prepare)
+            return running.measurement() if running else self._run(job, self._prepare_unless_early)
         except TrialFailure:
             # Two at once may be what the device has no room for.
             if not self.workers.end_early():
@@ -410,11 +410,9 @@ class Evaluator:
     def _run(self, job: Job, started: Callable[[], None] = lambda: None) -> Measurement:
         return self.workers.run(job, **self._limits, started=started)
 
-    def _prepare(
-        self, *, build: bool = False, accuracy: bool = False, least: int | None = None
-    ) -> None:
-        """Start the next workers early where the engine's libraries are slow to import: those of
-        the performance runs, and of what else is still to come. See `Workers.prepare`.
+    def _prepare(self, *, first: bool = False, least: int | None = None) -> None:
+        """Start the next workers early where the engine's libraries take long to get ready: those
+        of the performance runs, and the `first` of a trial. See `Workers.prepare`.
 
         They hold off performance runs until they only wait. During such a run none is started.
         """
@@ -424,7 +422,7 @@ class Evaluator:
         if held is None:
             return
         runs = sum(_SERVER_RUNS if name == "Server" else 1 for name in self.scenarios)
-        count = max(1, min(runs + build + accuracy, self._spare_count))
+        count = max(1, min(runs + first, self._spare_count))
         try:
             self.workers.prepare(
                 modules, devices, engine=self.engine.name, count=count, least=least, held=held
@@ -432,6 +430,11 @@ class Evaluator:
         finally:
             for handle in held:
                 os.close(handle)
+
+    def _prepare_unless_early(self) -> None:
+        """The same, unless the performance run's worker opens its engine file already."""
+        if not self.workers.opens_early:
+            self._prepare()
 
     @property
     def _spare_count(self) -> int:

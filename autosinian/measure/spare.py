@@ -176,6 +176,11 @@ class Spares:
             process = self._hand_over_to_spare(kind, files, files.stderr, hold=True)
         self._early = None if process is None else Early(job, process)
 
+    @property
+    def opens_early(self) -> bool:
+        """Whether a process opens, or has opened, a job's engine file."""
+        return self._early is not None
+
     def take_early(self, job: Job) -> Early | None:
         """The process that has opened this very job; None where there is none, or it failed."""
         if self._early is None or self._early.job != job:

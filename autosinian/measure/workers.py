@@ -139,6 +139,11 @@ class Workers:
         """
         self._spares.open_early(job, python=self.python or None)
 
+    @property
+    def opens_early(self) -> bool:
+        """Whether there is a worker that opens, or has opened, a job's engine file."""
+        return self._spares.opens_early
+
     def end_early(self) -> bool:
         """End the worker that has opened a job's engine file; whether there was one."""
         return self._spares.end_early()
