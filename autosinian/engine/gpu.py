@@ -12,6 +12,7 @@ from autosinian.errors import InputError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 ORDER = "CUDA_DEVICE_ORDER"
+LOADING = "CUDA_MODULE_LOADING"
 NVMLS_ORDER = "PCI_BUS_ID"
 """The order in which CUDA numbers GPUs as NVML does; its default puts the fastest first."""
 
@@ -135,8 +136,12 @@ def require_gpu() -> tuple[Gpu, ...]:
 
 
 def cuda_environment(devices: Sequence[int]) -> dict[str, str]:
-    """What a process must have set to see these GPUs alone, numbered from 0 in this order."""
-    return {ORDER: NVMLS_ORDER, VISIBLE: ",".join(map(str, devices))}
+    """What a process must have set to see these GPUs alone, numbered from 0 in this order.
+
+    Kernels are loaded when they are first used, which is CUDA's default since 12.2 alone.
+    """
+    loading = os.environ.get(LOADING, "LAZY")
+    return {ORDER: NVMLS_ORDER, VISIBLE: ",".join(map(str, devices)), LOADING: loading}
 
 
 def open_nvml() -> Any:

@@ -1,11 +1,9 @@
 """The stages of one trial: cost, network, engine, accuracy, performance; cheapest first."""
 
-import errno
 import math
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from autosinian.data import Role
 from autosinian.data.arrays import Arrays
 from autosinian.engine.processor import usable_cores
 from autosinian.engine.protocol import Engine
-from autosinian.errors import AutosinianError, InputError, TrialFailure, Unavailable
+from autosinian.errors import TrialFailure
 from autosinian.evaluate.arrays import ArrayCache
 from autosinian.evaluate.evaluation import (
     Decide,
@@ -25,7 +23,9 @@ from autosinian.evaluate.evaluation import (
 )
 from autosinian.evaluate.networks import Networks
 from autosinian.evaluate.quiet import alone, keep_working, working
+from autosinian.evaluate.stages import OnStage, Stages, entered
 from autosinian.measure import BuildJob, Job, Measurement
+from autosinian.measure.process import BuiltAndRunning, Limits
 from autosinian.measure.repeat import run_undisturbed
 from autosinian.measure.workers import Workers
 from autosinian.space.candidate import Candidate, EngineConfig
@@ -33,7 +33,6 @@ from autosinian.space.document import MeasurementSpec
 from autosinian.space.rules import SCENARIOS
 from autosinian.store import Store
 
-OnStage = Callable[[str], None]
 Refuse = Callable[[Mapping[str, float]], bool]
 
 # Several processes that import at once take longer each where cores are few.
@@ -88,9 +87,23 @@ class Evaluator:
         Where there are many samples, accuracy on a part of them is asked about first. Logs go to
         `runs/<run_name>`. Raises `TrialFailure` naming the stage that failed.
         """
-        stages = _Stages(on_stage)
+        stages = Stages(on_stage)
+        with ExitStack() as kept:
+            kept.callback(self.workers.end_early)
+            return self._evaluate(candidate, run_name, stages, kept, refuse, decide)
+
+    def _evaluate(
+        self,
+        candidate: Candidate,
+        run_name: str,
+        stages: Stages,
+        kept: ExitStack,
+        refuse: Refuse,
+        decide: Decide,
+    ) -> Evaluation:
+        devices = self.workers.devices
         # Workers that are left from a trial that needed fewer are enough for one that needs few.
-        self._prepare(build=True, accuracy=True, least=1)
+        self._prepare(first=True, least=1)
         with stages.run("extract"):
             costs = self.networks.cost(candidate.subnet)
         metrics: dict[str, float] = {"macs": costs.macs, "parameters": costs.parameters}
@@ -99,15 +112,24 @@ class Evaluator:
         with stages.run("quantize"):
             self.networks.write_config(candidate.subnet, self.folder / "runs" / run_name)
             model = self.networks.model(candidate)
-        with stages.run("build", waiting=working(self.workers.devices)):
-            engine_file = self.build(candidate, model)
+        part = self._part_saves_time(candidate)
+        # What a worker begins in one stage and goes on with in others is held for all of them.
+        work = kept.enter_context(ExitStack())
+        with stages.run("build", waiting=entered(work, working(devices))):
+            engine_file, running = self._build(candidate, model, run_name, part=part)
+            if running is not None:
+                work.callback(running.close)
+            self._open_early(candidate, engine_file, run_name)
         files = {"model": self._below(model), "engine": self._below(engine_file)}
         data_keys = self.networks.data_keys(candidate)
         data_keys["search"] = self.arrays.get("search", candidate.subnet.resolution).key
         part_s = 0.0
-        if self._part_saves_time(candidate):
-            with stages.run("accuracy of a part", waiting=working(self.workers.devices)):
-                (value, deviation), part_s = self._part_accuracy(candidate, engine_file, run_name)
+        if part:
+            with stages.run("accuracy of a part", waiting=working(devices)):
+                (value, deviation), part_s = self._part_accuracy(
+                    candidate, engine_file, run_name, running
+                )
+                running = None
             stopped = decide({"accuracy": (value, deviation)})
             if stopped:
                 return Evaluation(
@@ -119,9 +141,9 @@ class Evaluator:
                     overhead_s=stages.total - part_s,
                     stopped=stopped,
                 )
-        with stages.run("accuracy", waiting=working(self.workers.devices)):
+        with stages.run("accuracy", waiting=working(devices)):
             metrics["accuracy"], inference_s = self.accuracy(
-                candidate, engine_file, "search", f"{run_name}-accuracy"
+                candidate, engine_file, "search", f"{run_name}-accuracy", running
             )
             check_figures(metrics, "accuracy")
         inference_s += part_s
@@ -140,12 +162,13 @@ class Evaluator:
             return replace(evaluation, stopped=stopped)
         measurements = []
         measured_s = inference_s
+
+        def settle() -> None:
+            self.workers.settle()
+            work.close()
+
         for scenario in sorted(self.scenarios, key=SCENARIOS.index):
-            with stages.run(
-                f"performance {scenario}",
-                first=self.workers.settle,
-                waiting=alone(self.workers.devices),
-            ):
+            with stages.run(f"performance {scenario}", first=settle, waiting=alone(devices)):
                 measured = self.performance(
                     candidate,
                     engine_file,
@@ -170,28 +193,66 @@ class Evaluator:
 
         Candidates that differ only in options without `rebuild` share one file.
         """
+        job = self._build_job(candidate, model)
+        if not Path(job.engine_file).exists():
+            self.workers.build(job, **self._limits)
+        return Path(job.engine_file)
+
+    def _build(
+        self, candidate: Candidate, model: Path, run_name: str, *, part: bool
+    ) -> tuple[Path, BuiltAndRunning | None]:
+        """`build`, by a worker that goes on to the first run of accuracy where there is one."""
+        job = self._build_job(candidate, model)
+        engine_file = Path(job.engine_file)
+        if engine_file.exists():
+            return engine_file, None
+        first = None
+        if len(self.workers.devices) <= 1:
+            first = self._first_accuracy(candidate, engine_file, run_name, part=part)
+        if first is None:
+            self.workers.build(job, **self._limits, started=self._prepare)
+            return engine_file, None
+        return engine_file, self.workers.build_then_run(
+            job, first, **self._limits, started=self._prepare
+        )
+
+    def _build_job(self, candidate: Candidate, model: Path) -> BuildJob:
         config = replace(candidate, engine=self._build_config(candidate.engine))
         engine = config.to_dict()["engine"]
         key = content_key(
             file_sha256(model), candidate.quantization.precision, engine, self._versions
         )
-        path = self.folder / "engines" / f"{key}.engine"
-        if not path.exists():
-            job = BuildJob(
-                engine=engine,
-                model=str(model),
-                precision=candidate.quantization.precision,
-                engine_file=str(path),
-                log_folder=str(self.folder / "runs" / f"build-{key}"),
-                devices=self.workers.devices[:1],
+        return BuildJob(
+            engine=engine,
+            model=str(model),
+            precision=candidate.quantization.precision,
+            engine_file=str(self.folder / "engines" / f"{key}.engine"),
+            log_folder=str(self.folder / "runs" / f"build-{key}"),
+            devices=self.workers.devices[:1],
+        )
+
+    def _first_accuracy(
+        self, candidate: Candidate, engine_file: Path, run_name: str, *, part: bool
+    ) -> Job | None:
+        """The run that follows a build; None where accuracy is known."""
+        if part:
+            return self._part_job(candidate, engine_file, run_name)
+        arrays = self.arrays.get("search", candidate.subnet.resolution)
+        if self._store.recall("accuracy", self._accuracy_key(candidate, arrays)) is not None:
+            return None
+        return self._accuracy_job(candidate, engine_file, "search", f"{run_name}-accuracy")
+
+    def _open_early(self, candidate: Candidate, engine_file: Path, run_name: str) -> None:
+        """Have the first performance run's worker open the engine file while accuracy is judged.
+
+        Only where workers are prepared early, and cores suffice for two at once.
+        """
+        scenario = min(self.scenarios, key=SCENARIOS.index)
+        enough = self._spare_count >= 2 and bool(self.engine.slow_imports())
+        if enough and scenario != "Server" and len(self.workers.devices) <= 1:
+            self.workers.open_early(
+                self._performance_job(candidate, engine_file, scenario, run_name)
             )
-            self.workers.build(
-                job,
-                time_limit_s=self.spec.time_limit_s,
-                memory_limit_bytes=self._memory_limit,
-                started=lambda: self._prepare(accuracy=True),
-            )
-        return path
 
     def _build_config(self, config: EngineConfig) -> EngineConfig:
         """`config` with every option that needs no other engine file at its default."""
@@ -206,17 +267,23 @@ class Evaluator:
         known = self._store.recall("accuracy", self._accuracy_key(candidate, whole))
         return known is None and whole.samples >= LEAST_FOR_A_PART
 
+    def _part_job(self, candidate: Candidate, engine_file: Path, run_name: str) -> Job:
+        resolution = candidate.subnet.resolution
+        count = self.arrays.get("search", resolution).samples // PARTS
+        part = self.arrays.part("search", resolution, count)
+        job = self._accuracy_job(candidate, engine_file, "search", f"{run_name}-part")
+        return replace(job, inputs=str(part.inputs), labels=str(part.labels))
+
     def _part_accuracy(
-        self, candidate: Candidate, engine_file: Path, run_name: str
+        self,
+        candidate: Candidate,
+        engine_file: Path,
+        run_name: str,
+        running: BuiltAndRunning | None,
     ) -> tuple[Known, float]:
         """Top-1 on a part of the samples, its standard deviation, and the seconds it ran."""
         count = self.arrays.get("search", candidate.subnet.resolution).samples // PARTS
-        part = self.arrays.part("search", candidate.subnet.resolution, count)
-        job = self.job(
-            candidate, engine_file, "search", "Offline", "AccuracyOnly", f"{run_name}-part"
-        )
-        job = replace(job, inputs=str(part.inputs), labels=str(part.labels))
-        measured = self._run(job, self._prepare)
+        measured = self._judge(self._part_job(candidate, engine_file, run_name), running)
         if measured.accuracy is None:
             raise TrialFailure("accuracy", f"LoadGen gave none: {measured.invalid_reason}")
         # Agresti and Coull's adjustment: the deviation is not 0 where all are right.
@@ -233,17 +300,40 @@ class Evaluator:
             arrays.key,
         )
 
-    def accuracy(
+    def _accuracy_job(
         self, candidate: Candidate, engine_file: Path, role: Role, run_name: str
+    ) -> Job:
+        return self.job(candidate, engine_file, role, "Offline", "AccuracyOnly", run_name)
+
+    def _judge(self, job: Job, running: BuiltAndRunning | None) -> Measurement:
+        """An accuracy run, by the worker that built the engine file where it goes on to it."""
+        try:
+            return running.measurement() if running else self._run(job, self._prepare_unless_early)
+        except TrialFailure:
+            # Two at once may be what the device has no room for.
+            if not self.workers.end_early():
+                raise
+            return self._run(job, self._prepare)
+
+    def accuracy(
+        self,
+        candidate: Candidate,
+        engine_file: Path,
+        role: Role,
+        run_name: str,
+        running: BuiltAndRunning | None = None,
     ) -> tuple[float, float]:
-        """Top-1 fraction, or COCO mAP, on a role's samples; seconds LoadGen ran (0 where known)."""
+        """Top-1 fraction, or COCO mAP, on a role's samples; seconds LoadGen ran (0 where known).
+
+        `running` is the worker that judges it already, where one does.
+        """
         arrays = self.arrays.get(role, candidate.subnet.resolution)
         key = self._accuracy_key(candidate, arrays)
         known = self._store.recall("accuracy", key)
         if known is not None:
             return float(known["accuracy"]), 0.0
-        job = self.job(candidate, engine_file, role, "Offline", "AccuracyOnly", run_name)
-        measured = self._run(job, self._prepare)
+        job = self._accuracy_job(candidate, engine_file, role, run_name)
+        measured = self._judge(job, running)
         if measured.accuracy is None:
             raise TrialFailure("accuracy", f"LoadGen gave none: {measured.invalid_reason}")
         self._store.remember("accuracy", key, {"accuracy": measured.accuracy})
@@ -263,7 +353,7 @@ class Evaluator:
         `offline` is the engine's own rate in samples/s where it is known: no Server rate exceeds
         it. The bisection starts from the share of it that the last candidate reached.
         """
-        job = self.job(candidate, engine_file, "search", scenario, "PerformanceOnly", run_name)
+        job = self._performance_job(candidate, engine_file, scenario, run_name)
         if scenario != "Server":
             return run_undisturbed(lambda: self._run(job))
         if offline is None:
@@ -273,12 +363,16 @@ class Evaluator:
             job,
             offline,
             self._server_share * offline if self._server_share else None,
-            time_limit_s=self.spec.time_limit_s,
-            memory_limit_bytes=self._memory_limit,
+            **self._limits,
         )
         if measured.valid and measured.target_qps:
             self._server_share = min(1.0, measured.target_qps / offline)
         return measured
+
+    def _performance_job(
+        self, candidate: Candidate, engine_file: Path, scenario: str, run_name: str
+    ) -> Job:
+        return self.job(candidate, engine_file, "search", scenario, "PerformanceOnly", run_name)
 
     def job(
         self,
@@ -314,18 +408,11 @@ class Evaluator:
         )
 
     def _run(self, job: Job, started: Callable[[], None] = lambda: None) -> Measurement:
-        return self.workers.run(
-            job,
-            time_limit_s=self.spec.time_limit_s,
-            memory_limit_bytes=self._memory_limit,
-            started=started,
-        )
+        return self.workers.run(job, **self._limits, started=started)
 
-    def _prepare(
-        self, *, build: bool = False, accuracy: bool = False, least: int | None = None
-    ) -> None:
-        """Start the next workers early where the engine's libraries are slow to import: those of
-        the performance runs, and of what else is still to come. See `Workers.prepare`.
+    def _prepare(self, *, first: bool = False, least: int | None = None) -> None:
+        """Start the next workers early where the engine's libraries take long to get ready: those
+        of the performance runs, and the `first` of a trial. See `Workers.prepare`.
 
         They hold off performance runs until they only wait. During such a run none is started.
         """
@@ -335,7 +422,7 @@ class Evaluator:
         if held is None:
             return
         runs = sum(_SERVER_RUNS if name == "Server" else 1 for name in self.scenarios)
-        count = max(1, min(runs + build + accuracy, usable_cores() // _CORES_A_SPARE))
+        count = max(1, min(runs + first, self._spare_count))
         try:
             self.workers.prepare(
                 modules, devices, engine=self.engine.name, count=count, least=least, held=held
@@ -344,53 +431,22 @@ class Evaluator:
             for handle in held:
                 os.close(handle)
 
+    def _prepare_unless_early(self) -> None:
+        """The same, unless the performance run's worker opens its engine file already."""
+        if not self.workers.opens_early:
+            self._prepare()
+
     @property
-    def _memory_limit(self) -> int:
-        return self.spec.memory_limit_mib << 20
+    def _spare_count(self) -> int:
+        """How many workers may get ready at once."""
+        return usable_cores() // _CORES_A_SPARE
+
+    @property
+    def _limits(self) -> Limits:
+        return {
+            "time_limit_s": self.spec.time_limit_s,
+            "memory_limit_bytes": self.spec.memory_limit_mib << 20,
+        }
 
     def _below(self, path: Path) -> str:
         return str(path.relative_to(self.folder))
-
-
-class _Stages:
-    """Times the stages of one trial and names the stage that fails."""
-
-    def __init__(self, on_stage: OnStage) -> None:
-        self.seconds: dict[str, float] = {}
-        self._on_stage = on_stage
-
-    @property
-    def total(self) -> float:
-        return sum(self.seconds.values())
-
-    @contextmanager
-    def run(
-        self,
-        name: str,
-        *,
-        first: Callable[[], None] = lambda: None,
-        waiting: AbstractContextManager[None] | None = None,
-    ) -> Iterator[None]:
-        """Time `first` and a block; entering `waiting`, another search's turn, is not counted."""
-        self._on_stage(name)
-        start = time.perf_counter()
-        first()
-        before = time.perf_counter() - start
-        with waiting or working():
-            start = time.perf_counter() - before
-            try:
-                yield
-            except AutosinianError:
-                raise
-            except (RuntimeError, ValueError, MemoryError) as error:
-                # What the libraries of a stage raise for a network they cannot handle.
-                reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:300]}"
-                raise TrialFailure(name.split()[0], reason) from error
-            except OSError as error:
-                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-                raise (Unavailable if full else InputError)(
-                    f"stage `{name}` must be able to write its files, but: {error}; "
-                    "free space and run the same command again"
-                ) from error
-            finally:
-                self.seconds[name] = time.perf_counter() - start

@@ -26,8 +26,8 @@ EVERY_S = 0.4
 """Each look is some calls into the driver that the measured process also uses."""
 
 # The driver's utilization is an average over up to a second, of whoever ran last.
-_SETTLE_S = 2.0
-_SETTLE_STEP_S = 0.1
+_SETTLE_S = 1.2
+_SETTLE_STEP_S = 0.05
 _LATELY_US = 1_000_000
 
 
@@ -51,15 +51,18 @@ class GpuWatch:
             else:
                 self._gpus.append(_Watched(nvml, handle, index))
 
-    def before(self) -> None:
-        """Record the state before the worker starts; takes up to 2 s where a GPU is busy."""
-        end = time.monotonic() + _SETTLE_S
+    def before(self, ours: Collection[int] = (), *, wait: bool = True) -> None:
+        """Record the state before the worker starts, or before `ours`, its ids, begins to measure.
+
+        Takes up to 1.2 s where a GPU is busy, unless it is not to `wait`.
+        """
+        end = time.monotonic() + (_SETTLE_S if wait else 0.0)
         for gpu in self._gpus:
-            gpu.start()
+            gpu.start(ours)
         while any(gpu.busy for gpu in self._gpus) and time.monotonic() < end:
             time.sleep(_SETTLE_STEP_S)
             for gpu in self._gpus:
-                gpu.look_before()
+                gpu.look_before(ours)
 
     def sample(self, ours: Collection[int]) -> None:
         """Record a look where one is due; `ours` are the ids of the worker and its descendants."""
@@ -94,6 +97,7 @@ class _Watched:
         self._before = GpuSample()
         self._processes: dict[int, int | None] | None = None
         self._present: set[int] = set()
+        self._hides_ours = False
         self._samples: list[GpuSample] = []
         self._since_us = 0
 
@@ -102,19 +106,19 @@ class _Watched:
         """Whether every look before the start found somebody at work."""
         return (self._before.utilization_percent or 0) > BUSY_PERCENT
 
-    def start(self) -> None:
-        self._before = self._read_before()
-        self._note_processes()
+    def start(self, ours: Collection[int]) -> None:
+        self._before = self._read_before(ours)
+        self._note_processes(ours)
 
-    def look_before(self) -> None:
+    def look_before(self, ours: Collection[int]) -> None:
         """Another look: a worker that ended a moment ago fades from the driver's average."""
         lowest = self._before.utilization_percent
-        self._before = self._read_before()
+        self._before = self._read_before(ours)
         if lowest is not None:
             now = self._before.utilization_percent
             lowest = lowest if now is None else min(lowest, now)
             self._before = replace(self._before, utilization_percent=lowest)
-        self._note_processes()
+        self._note_processes(ours)
 
     def look(self, ours: set[int]) -> None:
         processes = self._read_processes()
@@ -129,16 +133,16 @@ class _Watched:
             self._limits, self._before, self._processes, tuple(self._samples), self._others()
         )
 
-    def _read_before(self) -> GpuSample:
-        """A look whose utilization is that of processes which still live, where those are known."""
+    def _read_before(self, ours: Collection[int]) -> GpuSample:
+        """A look whose utilization is that of others which still live, where those are known."""
         sample = self._read()
         if (sample.utilization_percent or 0) <= BUSY_PERCENT:
             return sample
-        living = self._living_percent()
+        living = self._living_percent(ours)
         return sample if living is None else replace(sample, utilization_percent=living)
 
-    def _living_percent(self) -> int | None:
-        """How busy the processes that are there kept the GPU lately; None where that is unknown.
+    def _living_percent(self, ours: Collection[int]) -> int | None:
+        """How busy other processes that are there kept the GPU lately; None where that is unknown.
 
         The driver's average still has who ended a moment ago, such as our last worker. Ids that
         are none of this system's processes are those of another namespace, and tell nothing.
@@ -150,11 +154,14 @@ class _Watched:
         found = self._ask("nvmlDeviceGetProcessUtilization", since_us)
         if found is None:
             return None
-        shares = [[int(p.smUtil) for p in found if p.pid == one] for one in present]
+        shares = [[int(p.smUtil) for p in found if p.pid == one] for one in {*present} - {*ours}]
         return round(sum(fmean(values) for values in shares if values))
 
-    def _note_processes(self) -> None:
-        self._processes = self._read_processes()
+    def _note_processes(self, ours: Collection[int]) -> None:
+        found = self._read_processes()
+        # Where the worker is there under an id of another namespace, nobody can be told from it.
+        self._hides_ours = bool(ours and found) and not set(found or ()) & set(ours)
+        self._processes = found and {pid: used for pid, used in found.items() if pid not in ours}
         self._since_us = time.time_ns() // 1000
 
     def _read_limits(self, index: int) -> GpuLimits:
@@ -197,7 +204,7 @@ class _Watched:
         """Percent of the time that processes kept the GPU busy that were there before and still
         are; one that has gone may be our last worker, whose end the first figures include."""
         found = self._ask("nvmlDeviceGetProcessUtilization", self._since_us)
-        if found is None or self._processes is None:
+        if found is None or self._processes is None or self._hides_ours:
             return None
         ids = self._processes.keys() & self._present
         shares = [[int(p.smUtil) for p in found if p.pid == one] for one in ids]

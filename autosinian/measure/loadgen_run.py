@@ -60,22 +60,27 @@ class _Run:
     versions: Callable[[], Mapping[str, str]]
     close: Callable[[], None]
     abort: Abort
+    opened: Callable[[], None]
 
 
-def run_job(job: Job, abort: Abort) -> Measurement:
-    """Open the engine file and measure. `abort` ends the process from within a callback."""
+def run_job(job: Job, abort: Abort, opened: Callable[[], None] = lambda: None) -> Measurement:
+    """Open the engine file and measure. `abort` ends the process from within a callback.
+
+    `opened` is called once the file is open and the samples are where the engine reads them:
+    nothing runs on the device then, and it may return when the device is ours alone.
+    """
     _check(job)
     # Before the engine is opened: what is wrong is told soonest.
     settings = None if job.mode == "RawLoop" else test_settings(job)
     several = len(job.devices) > 1 and job.scenario in _SERVED_BY_SEVERAL
-    run = _open_several(job, abort) if several else _open(job, abort)
+    run = (_open_several if several else _open)(job, abort, opened)
     measurement = _raw(run) if settings is None else _loadgen(run, settings)
     # Not after a failure: what hangs would hang here too, and the process ends anyway.
     run.close()
     return measurement
 
 
-def _open(job: Job, abort: Abort) -> _Run:
+def _open(job: Job, abort: Abort, opened: Callable[[], None]) -> _Run:
     engine = get_engine(job.engine["engine"])
     config = EngineConfig.make(
         job.engine["engine"], job.engine["batch_size"], **job.engine["options"]
@@ -89,14 +94,14 @@ def _open(job: Job, abort: Abort) -> _Run:
 
     feed = open_feed(session, samples)
     answers = answers_for(job.task)
-    return _Run(job, session, feed, samples, answers, versions, session.close, abort)
+    return _Run(job, session, feed, samples, answers, versions, session.close, abort, opened)
 
 
-def _open_several(job: Job, abort: Abort) -> _Run:
+def _open_several(job: Job, abort: Abort, opened: Callable[[], None]) -> _Run:
     feed = DevicesFeed(job)
     versions = {**feed.versions, "device": feed.device}
     answers = answers_for(job.task)
-    return _Run(job, None, feed, feed.samples, answers, lambda: versions, feed.close, abort)
+    return _Run(job, None, feed, feed.samples, answers, lambda: versions, feed.close, abort, opened)
 
 
 def _check(job: Job) -> None:
@@ -124,6 +129,7 @@ def _versions(run: _Run) -> dict[str, str]:
 def _raw(run: _Run) -> Measurement:
     job = run.job
     ready = make_ready(run.session, run.feed, run.samples)
+    run.opened()
     seconds = float(job.settings.get("min_duration_ms", 1000)) * 1e-3
     raw_loop(ready, float(job.sut.get("warmup_s", _WARMUP_S)))
     latency_ns: dict[str, float] = {}
@@ -171,6 +177,7 @@ def _warm_up(run: _Run, settings: Any) -> None:
     """
     seconds = float(run.job.sut.get("warmup_s", _WARMUP_S))
     ready = make_ready(run.session, run.feed, run.samples)
+    run.opened()
     if run.job.scenario == "Offline":
         rates = [raw_loop(ready, seconds / _WINDOWS)[0] for _ in range(_WINDOWS)]
         _estimate(run.job, settings, "offline_expected_qps", _ABOVE_ESTIMATE * max(rates))

@@ -1,24 +1,14 @@
 """The parent's side of a worker process: start it, watch time and memory, read its result."""
 
-import contextlib
 import json
-import os
-import select
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-import psutil
-
-from autosinian.content import write_json
-from autosinian.engine.gpu import cuda_environment
 from autosinian.errors import InputError, TrialFailure
 from autosinian.measure.gpu_watch import GpuWatch
+from autosinian.measure.job_files import JobFiles
 from autosinian.measure.machine import processor_state
 from autosinian.measure.measurement import (
     BuildJob,
@@ -27,61 +17,54 @@ from autosinian.measure.measurement import (
     Job,
     Measurement,
 )
-from autosinian.measure.spare import Spares
+from autosinian.measure.spare import Early, Spares
+from autosinian.measure.supervision import Ended, Supervision, descendants, failure
 
 Started = Callable[[], None]
 
-# Often enough to stop a leak, seldom enough not to disturb a measurement on few cores.
-_LOOK_EVERY_S = 0.2
 _SECOND_ESTIMATE = 1.3
 
 
-@dataclass(frozen=True)
-class _Ended:
-    """How a worker ended: exit code (negative: signal), why we killed it, and what it used."""
+class Limits(TypedDict):
+    """What a worker may take at most."""
 
-    code: int
-    killed: str
-    worker_s: float
-    peak_memory_bytes: int
+    time_limit_s: float
+    memory_limit_bytes: int
 
 
 @dataclass(frozen=True)
 class _Start:
-    """How a worker gets its job: `started` is called once it has it."""
+    """How a worker gets its job and how far it may go; `started` is called once it has it."""
 
+    time_limit_s: float
+    memory_limit_bytes: int
     python: Sequence[str] | None
-    spares: Spares | None = None
+    spares: Spares
     started: Started = lambda: None
 
-    def worker(
-        self, devices: Sequence[int], job_file: Path, result_file: Path, stderr_file: Path
-    ) -> subprocess.Popen[bytes]:
-        """A spare process where one fits, else a new one."""
-        with stderr_file.open("wb") as stderr:
-            if self.spares is not None:
-                spare = self.spares.take(
-                    self.python,
-                    devices,
-                    job_file=job_file,
-                    result_file=result_file,
-                    stderr_file=stderr_file,
-                )
-                if spare is not None:
-                    return spare
-            command = [
-                *(self.python or [sys.executable]),
-                *("-m", "autosinian.measure.worker"),
-                *(str(job_file), str(result_file), str(os.getpid())),
-            ]
-            return subprocess.Popen(
-                command,
-                env={**os.environ, **cuda_environment(devices)} if devices else None,
-                stdin=subprocess.DEVNULL,
-                stdout=stderr,
-                stderr=stderr,
-                start_new_session=True,
-            )
+    def __call__(
+        self,
+        job: Job | BuildJob | DescribeJob,
+        files: JobFiles,
+        stderr: Path,
+        watch: GpuWatch | None = None,
+    ) -> Supervision:
+        """A worker for the job in `files`, watched."""
+        try:
+            process = self.spares.start(self.python, job.devices, files, stderr)
+            watched = Supervision(process, self.time_limit_s, self.memory_limit_bytes, watch)
+        except OSError as error:
+            raise _not_started(job, error) from error
+        try:
+            self.started()
+        except BaseException:
+            watched.end()
+            raise
+        return watched
+
+    def early(self, early: Early, watch: GpuWatch | None) -> Supervision:
+        """The worker that has opened its job early, watched."""
+        return Supervision(early.process, self.time_limit_s, self.memory_limit_bytes, watch)
 
 
 def run(
@@ -102,12 +85,12 @@ def run(
     The worker sees the job's GPUs alone, and they are watched while it runs. Must be called from a
     thread that lives until it returns: the kernel kills the worker when that thread ends.
     """
-    start = _Start(python, spares, started)
-    measurement = _run_once(job, time_limit_s, memory_limit_bytes, start)
+    start = _Start(time_limit_s, memory_limit_bytes, python, spares or Spares(), started)
+    measurement = _run_once(job, start)
     again = _with_more_queries(job, measurement)
     if again is None:
         return measurement
-    second = _run_once(again, time_limit_s, memory_limit_bytes, start)
+    second = _run_once(again, start)
     return replace(
         second,
         loadgen_s=measurement.loadgen_s + second.loadgen_s,
@@ -115,13 +98,34 @@ def run(
     )
 
 
-def _run_once(job: Job, time_limit_s: float, memory_limit_bytes: int, start: _Start) -> Measurement:
+def _run_once(job: Job, start: _Start) -> Measurement:
     machine, watch = processor_state(), None
+    early = start.spares.take_early(job)
     if job.devices:
         watch = GpuWatch(job.devices)
-        watch.before()
-    result, ended = _work("run", job, time_limit_s, memory_limit_bytes, start, watch)
-    measurement = Measurement.from_dict(result)
+        ours = descendants(early.process.pid) if early is not None else ()
+        # What else runs does not change which answers are right.
+        watch.before(ours, wait=job.mode != "AccuracyOnly")
+    files = JobFiles(Path(job.output_folder), "run")
+    if early is not None and early.go():
+        watched = start.early(early, watch)
+    else:
+        _write(job, files, {"kind": "run", "job": job.to_dict()})
+        watched = start(job, files, files.stderr, watch)
+    return _measured(job, files, files.stderr, watched, machine, watch)
+
+
+def _measured(
+    job: Job,
+    files: JobFiles,
+    stderr: Path,
+    watched: Supervision,
+    machine: dict[str, Any],
+    watch: GpuWatch | None,
+) -> Measurement:
+    watched.follow()
+    ended = watched.end()
+    measurement = Measurement.from_dict(_result(job.stage, files.result, ended, stderr))
     return replace(
         measurement,
         worker_s=ended.worker_s,
@@ -160,11 +164,73 @@ def build(
     started: Started = lambda: None,
 ) -> BuildResult:
     """Build an engine file in a worker process; takes and raises what `run` does."""
-    start = _Start(python, spares, started)
-    result, ended = _work("build", job, time_limit_s, memory_limit_bytes, start)
-    built = BuildResult.from_dict(result)
-    peak = max(built.peak_memory_bytes, ended.peak_memory_bytes)
-    return replace(built, worker_s=ended.worker_s, peak_memory_bytes=peak)
+    start = _Start(time_limit_s, memory_limit_bytes, python, spares or Spares(), started)
+    result, ended = _work("build", job, start)
+    return _built(result, ended)
+
+
+class BuiltAndRunning:
+    """A worker that has built an engine file, `built`, and goes on to run it.
+
+    `measurement` waits for that; `close` ends it where nobody does.
+    """
+
+    def __init__(
+        self,
+        built: BuildResult,
+        job: Job,
+        stderr: Path,
+        watched: Supervision,
+        watch: GpuWatch | None,
+    ) -> None:
+        self.built = built
+        self._job, self._stderr, self._watched, self._watch = job, stderr, watched, watch
+
+    def measurement(self) -> Measurement:
+        """What the run gave; raises what `run` does."""
+        files = JobFiles(Path(self._job.output_folder), "run")
+        state = processor_state()
+        return _measured(self._job, files, self._stderr, self._watched, state, self._watch)
+
+    def close(self) -> None:
+        """End the worker."""
+        self._watched.end()
+
+
+def build_then_run(
+    build_job: BuildJob,
+    job: Job,
+    *,
+    time_limit_s: float,
+    memory_limit_bytes: int,
+    python: Sequence[str] | None = None,
+    spares: Spares | None = None,
+    started: Started = lambda: None,
+) -> BuiltAndRunning:
+    """Build an engine file and run `job` on it in one worker process; returns after the build.
+
+    So the libraries, the device and its kernels are made ready once. Each of the two has
+    `time_limit_s`; both see `job`'s devices, of which there is at most one. Takes and raises what
+    `run` does. What the worker prints goes to the build's log.
+    """
+    start = _Start(time_limit_s, memory_limit_bytes, python, spares or Spares(), started)
+    built_files = JobFiles(Path(build_job.output_folder), "build")
+    files = JobFiles(Path(job.output_folder), "run")
+    _write(build_job, built_files, {"kind": "build", "job": build_job.to_dict()})
+    told = {"kind": "run", "job": job.to_dict(), "build_first": build_job.to_dict()}
+    _write(job, files, told)
+    watch = GpuWatch(job.devices) if job.devices else None
+    if watch is not None:
+        watch.before(wait=False)
+    watched = start(build_job, files, built_files.stderr, watch)
+    ended = watched.follow(built_files.result.exists)
+    if ended or "failure" in json.loads(built_files.result.read_text()):
+        end = watched.end()
+        result = _result(build_job.stage, built_files.result, end, built_files.stderr)
+    else:
+        result = json.loads(built_files.result.read_text())["result"]
+        end = watched.so_far()
+    return BuiltAndRunning(_built(result, end), job, built_files.stderr, watched, watch)
 
 
 def describe(
@@ -178,120 +244,44 @@ def describe(
 
     See `autosinian.engine.described`; `worker` holds the interpreter's and LoadGen's versions.
     """
-    return _work("describe", job, time_limit_s, memory_limit_bytes, _Start(python))[0]
+    return _work("describe", job, _Start(time_limit_s, memory_limit_bytes, python, Spares()))[0]
 
 
-def _work(
-    kind: str,
-    job: Job | BuildJob | DescribeJob,
-    time_limit_s: float,
-    memory_limit_bytes: int,
-    start: _Start,
-    watch: GpuWatch | None = None,
-) -> tuple[dict[str, Any], _Ended]:
-    folder = Path(job.output_folder)
-    job_file, result_file = folder / f"{kind}_job.json", folder / f"{kind}_result.json"
-    stderr_file = folder / f"{kind}_stderr.txt"
+def _work(kind: str, job: BuildJob | DescribeJob, start: _Start) -> tuple[dict[str, Any], Ended]:
+    files = JobFiles(Path(job.output_folder), kind)
+    _write(job, files, {"kind": kind, "job": job.to_dict()})
+    watched = start(job, files, files.stderr)
+    watched.follow()
+    ended = watched.end()
+    return _result(job.stage, files.result, ended, files.stderr), ended
+
+
+def _write(job: Job | BuildJob | DescribeJob, files: JobFiles, value: dict[str, Any]) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        result_file.unlink(missing_ok=True)
-        write_json(job_file, {"kind": kind, "job": job.to_dict()})
-        process = start.worker(job.devices, job_file, result_file, stderr_file)
-        ended = _watch(process, start.started, time_limit_s, memory_limit_bytes, watch)
+        files.write(value)
     except OSError as error:
-        raise TrialFailure(
-            job.stage, f"the worker cannot be started: {error}", transient=True
-        ) from error
-    if not result_file.exists():
-        raise _failure(job.stage, ended, stderr_file)
-    value: dict[str, Any] = json.loads(result_file.read_text())
+        raise _not_started(job, error) from error
+
+
+def _not_started(job: Job | BuildJob | DescribeJob, error: OSError) -> TrialFailure:
+    return TrialFailure(job.stage, f"the worker cannot be started: {error}", transient=True)
+
+
+def _result(stage: str, file: Path, ended: Ended, stderr: Path) -> dict[str, Any]:
+    """What a worker has written; raises for a failure, and where it wrote nothing."""
+    if not file.exists():
+        raise failure(stage, ended, stderr)
+    value: dict[str, Any] = json.loads(file.read_text())
     if "failure" in value:
-        failure = value["failure"]
-        if failure["kind"] == "input":
-            raise InputError(failure["reason"])
-        raise TrialFailure(
-            failure["stage"], failure["reason"], transient=bool(failure["transient"])
-        )
+        told = value["failure"]
+        if told["kind"] == "input":
+            raise InputError(told["reason"])
+        raise TrialFailure(told["stage"], told["reason"], transient=bool(told["transient"]))
     result: dict[str, Any] = value["result"]
-    return result, ended
+    return result
 
 
-def _watch(
-    process: subprocess.Popen[bytes],
-    started: Started,
-    time_limit_s: float,
-    memory_limit_bytes: int,
-    gpus: GpuWatch | None,
-) -> _Ended:
-    start = time.monotonic()
-    handle = os.pidfd_open(process.pid)
-    poller = select.poll()
-    poller.register(handle, select.POLLIN)
-    killed, peak = "", 0
-    try:
-        started()
-        watched = psutil.Process(process.pid)
-        while True:
-            left = time_limit_s - (time.monotonic() - start)
-            if poller.poll(1000 * max(0.0, min(_LOOK_EVERY_S, left))):
-                break
-            if gpus is not None:
-                gpus.sample((process.pid, *_children(process.pid)))
-            used = _resident(watched)
-            peak = max(peak, used)
-            if used > memory_limit_bytes:
-                killed = (
-                    f"used {_mib(used)} of memory, more than the limit {_mib(memory_limit_bytes)}"
-                )
-                break
-            if time.monotonic() - start >= time_limit_s:
-                killed = f"took longer than the limit of {time_limit_s:g} s"
-                break
-    finally:
-        os.close(handle)
-        # The whole session, also after the worker's own end: it may have left children.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        code = process.wait()
-    return _Ended(code, killed, time.monotonic() - start, peak)
-
-
-def _resident(process: psutil.Process) -> int:
-    """Resident bytes of a process and its children."""
-    total = 0
-    try:
-        total = process.memory_info().rss
-        for child in _children(process.pid):
-            total += psutil.Process(child).memory_info().rss
-    except psutil.NoSuchProcess:
-        pass
-    return total
-
-
-def _children(process: int) -> list[int]:
-    """Ids of all descendants; from the kernel's list, as psutil reads every process there is."""
-    found: list[int] = []
-    try:
-        for task in Path(f"/proc/{process}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                found += [int(child), *_children(int(child))]
-    except OSError:
-        pass
-    return found
-
-
-def _failure(stage: str, ended: _Ended, stderr_file: Path) -> TrialFailure:
-    if ended.killed:
-        return TrialFailure(stage, f"the worker {ended.killed} and was killed")
-    lines = stderr_file.read_text(errors="replace").split("\n")
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "it wrote nothing")
-    if ended.code < 0:
-        name = signal.Signals(-ended.code).name
-        outside = ended.code in (-signal.SIGKILL, -signal.SIGTERM)
-        how = f"was killed by {name} from outside" if outside else f"crashed with {name}"
-        return TrialFailure(stage, f"the worker {how}; last line: {last}", transient=outside)
-    return TrialFailure(stage, f"the worker ended with exit code {ended.code}; last line: {last}")
-
-
-def _mib(count: int) -> str:
-    return f"{count / 2**20:.0f} MiB"
+def _built(result: dict[str, Any], ended: Ended) -> BuildResult:
+    built = BuildResult.from_dict(result)
+    peak = max(built.peak_memory_bytes, ended.peak_memory_bytes)
+    return replace(built, worker_s=ended.worker_s, peak_memory_bytes=peak)

@@ -1,4 +1,8 @@
-"""Worker processes started early: they have ready what takes long, then wait for a job on stdin."""
+"""Worker processes, and how they start: early, from a zygote, or one by one.
+
+One that is started early has ready what takes long, then waits for a job on stdin; with the job it
+may open the engine file too and wait for leave to measure.
+"""
 
 import contextlib
 import json
@@ -11,6 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autosinian.engine.gpu import cuda_environment
+from autosinian.measure.forks import (
+    HELD,
+    PARENT,
+    Forked,
+    WorkerProcess,
+    Zygote,
+    ZygoteLostError,
+    Zygotes,
+)
+from autosinian.measure.job_files import GO, OPENED, READY, JobFiles
+from autosinian.measure.measurement import Job
 
 
 @dataclass(frozen=True)
@@ -26,14 +41,67 @@ class _Kind:
         return cls(tuple(python or ()), tuple(devices), str(Path.cwd()))
 
 
-class Spares:
-    """The worker processes of one parent that wait for a job.
+@dataclass
+class _Spare:
+    """A process that waits for a job; `ready` once it is known to do nothing else."""
 
-    They die with the parent's thread that started them, and at `close`.
+    kind: _Kind
+    process: WorkerProcess
+    ready: bool = False
+
+    def settle(self) -> None:
+        assert self.process.stdout is not None
+        if not self.ready:
+            # One byte, or none at its end.
+            self.process.stdout.read(1)
+            self.ready = True
+
+
+class Early:
+    """A process that opens its job's engine file and then waits for leave to measure."""
+
+    def __init__(self, job: Job, process: WorkerProcess) -> None:
+        self.job, self.process = job, process
+        self._opened: bool | None = None
+
+    def settle(self) -> bool:
+        """Wait until the file is open; false where the process has ended instead."""
+        assert self.process.stdout is not None
+        while self._opened is None:
+            byte = self.process.stdout.read(1)
+            if byte != READY:
+                self._opened = byte == OPENED
+        return self._opened
+
+    def go(self) -> bool:
+        """Give leave to measure, once; false where the process has ended, which is waited for."""
+        assert self.process.stdin is not None
+        if self.settle():
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.write(GO)
+                self.process.stdin.flush()
+                _close_pipes(self.process)
+                return True
+        self.end()
+        return False
+
+    def end(self) -> None:
+        """Kill the process."""
+        _end(self.process)
+
+
+class Spares:
+    """Starts the workers of one parent, some of them before their jobs are there.
+
+    They die with the parent's thread that started them; those that wait also at `close`. With
+    `forks` they are forked from zygotes, which have imported what `prepare` was told.
     """
 
-    def __init__(self) -> None:
-        self._waiting: list[tuple[_Kind, subprocess.Popen[bytes]]] = []
+    def __init__(self, *, forks: bool = True) -> None:
+        self._waiting: list[_Spare] = []
+        self._early: Early | None = None
+        self._forks = forks
+        self._zygotes = Zygotes()
 
     def prepare(
         self,
@@ -50,91 +118,206 @@ class Spares:
         is `count` if not given. They import `modules`, then warm `engine` where one is named.
 
         Returns at once; others that wait are ended. `held` are file descriptors, of locks, which
-        each process keeps open until it has everything ready; the caller closes its own.
+        each process keeps open until it has everything ready; the caller closes its own. While a
+        zygote still imports `modules` there is none that waits.
         """
         kind = _Kind.of(python, devices)
-        for other, process in self._waiting:
-            if other != kind or process.poll() is not None:
-                _end(process)
-        self._waiting = [(k, p) for k, p in self._waiting if p.returncode is None]
-        enough = len(self._waiting) >= (count if least is None else least)
-        while not enough and len(self._waiting) < count:
-            self._waiting.append((kind, _start(kind, engine, modules, held)))
+        for spare in self._waiting:
+            if spare.kind != kind or spare.process.poll() is not None:
+                _end(spare.process)
+        self._waiting = [spare for spare in self._waiting if spare.process.poll() is None]
+        if len(self._waiting) >= (count if least is None else least):
+            return
+        if self._forks and modules:
+            zygote = self._zygotes.prepare(kind.python, devices, modules, held)
+            if zygote is not None and not self._is_ready(zygote):
+                return
+        while len(self._waiting) < count:
+            self._waiting.append(_Spare(kind, self._start_spare(kind, engine, modules, held)))
 
-    def take(
-        self,
-        python: Sequence[str] | None,
-        devices: Sequence[int],
-        *,
-        job_file: Path,
-        result_file: Path,
-        stderr_file: Path,
-    ) -> subprocess.Popen[bytes] | None:
-        """Hand a job to a process that waits for one of its kind; None where there is none."""
-        kind = _Kind.of(python, devices)
-        for entry in [entry for entry in self._waiting if entry[0] == kind]:
-            self._waiting.remove(entry)
-            process = entry[1]
-            if process.poll() is None and _hand_over(process, job_file, result_file, stderr_file):
+    def start(
+        self, python: Sequence[str] | None, devices: Sequence[int], files: JobFiles, stderr: Path
+    ) -> WorkerProcess:
+        """A process for the job in `files`: one that waits, else a new one.
+
+        Raises `OSError` where none can be started.
+        """
+        stderr.write_bytes(b"")
+        process = self._hand_over_to_spare(_Kind.of(python, devices), files, stderr, hold=False)
+        if process is not None:
+            return process
+        arguments = [str(files.job), str(files.result), PARENT]
+        with stderr.open("ab") as words, Path(os.devnull).open("rb") as nothing:
+            given = (nothing.fileno(), words.fileno(), words.fileno())
+            pid = self._fork(python, devices, arguments, given)
+            if pid is not None:
+                return pid
+            return subprocess.Popen(
+                _command(python, arguments),
+                env=_environment(devices),
+                stdin=subprocess.DEVNULL,
+                stdout=words,
+                stderr=words,
+                start_new_session=True,
+            )
+
+    def open_early(self, job: Job, *, python: Sequence[str] | None = None) -> None:
+        """Have a process open the job's engine file and wait for leave to measure.
+
+        Returns at once; one that was opened before is ended. What goes wrong is left to `run`.
+        """
+        self.end_early()
+        kind, files = _Kind.of(python, job.devices), JobFiles(Path(job.output_folder), "run")
+        files.write({"kind": "run", "job": job.to_dict()})
+        files.stderr.write_bytes(b"")
+        process = self._hand_over_to_spare(kind, files, files.stderr, hold=True)
+        if process is None:
+            self._waiting.append(_Spare(kind, self._start_spare(kind, "", (), ())))
+            process = self._hand_over_to_spare(kind, files, files.stderr, hold=True)
+        self._early = None if process is None else Early(job, process)
+
+    @property
+    def opens_early(self) -> bool:
+        """Whether a process opens, or has opened, a job's engine file."""
+        return self._early is not None
+
+    def take_early(self, job: Job) -> Early | None:
+        """The process that has opened this very job; None where there is none, or it failed."""
+        if self._early is None or self._early.job != job:
+            return None
+        early, self._early = self._early, None
+        if early.settle():
+            return early
+        early.end()
+        return None
+
+    def end_early(self) -> bool:
+        """End the process that opens a job, also where it failed; whether there was one."""
+        if self._early is None:
+            return False
+        self._early.end()
+        self._early = None
+        return True
+
+    def settle(self) -> None:
+        """Return when every process that waits has everything ready, or has ended."""
+        self._zygotes.settle()
+        for spare in self._waiting:
+            spare.settle()
+        if self._early is not None:
+            self._early.settle()
+
+    def close(self) -> None:
+        """End every process that waits, and the zygotes."""
+        self.end_early()
+        while self._waiting:
+            _end(self._waiting.pop().process)
+        self._zygotes.close()
+
+    def _hand_over_to_spare(
+        self, kind: _Kind, files: JobFiles, stderr: Path, *, hold: bool
+    ) -> WorkerProcess | None:
+        for spare in [spare for spare in self._waiting if spare.kind == kind]:
+            self._waiting.remove(spare)
+            process = spare.process
+            if process.poll() is None and _hand_over(process, files, stderr, hold=hold):
                 return process
             _end(process)
         return None
 
-    def settle(self) -> None:
-        """Return when every process that waits has everything ready, or has ended."""
-        for _, process in self._waiting:
-            assert process.stdout is not None
-            if not process.stdout.closed:
-                # One byte, or none at its end.
-                process.stdout.read(1)
-                process.stdout.close()
+    def _start_spare(
+        self, kind: _Kind, engine: str, modules: Sequence[str], held: Sequence[int]
+    ) -> WorkerProcess:
+        if self._forks:
+            stdin, stdin_of_parent = os.pipe()
+            stdout_of_parent, stdout = os.pipe()
+            nothing = os.open(os.devnull, os.O_RDWR)
+            pipes = os.fdopen(stdin_of_parent, "wb"), os.fdopen(stdout_of_parent, "rb")
+            arguments = ["--spare", PARENT, HELD, engine, *modules]
+            try:
+                forked = self._fork(
+                    kind.python, kind.devices, arguments, (stdin, stdout, nothing), held
+                )
+            finally:
+                for descriptor in (stdin, stdout, nothing):
+                    os.close(descriptor)
+            if forked is not None:
+                forked.stdin, forked.stdout = pipes
+                return forked
+            for pipe in pipes:
+                pipe.close()
+        numbers = ",".join(map(str, held))
+        return subprocess.Popen(
+            _command(kind.python, ["--spare", PARENT, numbers, engine, *modules]),
+            env=_environment(kind.devices),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            pass_fds=held,
+        )
 
-    def close(self) -> None:
-        """End every process that waits."""
-        while self._waiting:
-            _end(self._waiting.pop()[1])
+    def _fork(
+        self,
+        python: Sequence[str] | None,
+        devices: Sequence[int],
+        arguments: Sequence[str],
+        given: tuple[int, int, int],
+        held: Sequence[int] = (),
+    ) -> Forked | None:
+        """A process from the zygote of these; None where there is none, or it is lost."""
+        zygote = self._zygotes.running(python or (), devices) if self._forks else None
+        if zygote is None:
+            return None
+        try:
+            stdin, stdout, stderr = given
+            pid = zygote.fork(arguments, stdin=stdin, stdout=stdout, stderr=stderr, held=held)
+        except ZygoteLostError as lost:
+            self._zygotes.lose(zygote, str(lost))
+            return None
+        return Forked(zygote, pid, None, None)
+
+    def _is_ready(self, zygote: Zygote) -> bool:
+        """Whether spares can be started now; also where they have to start by themselves."""
+        try:
+            return zygote.ready(wait=False)
+        except ZygoteLostError as lost:
+            self._zygotes.lose(zygote, str(lost))
+            return True
 
 
-def _start(
-    kind: _Kind, engine: str, modules: Sequence[str], held: Sequence[int]
-) -> subprocess.Popen[bytes]:
-    command = [
-        *(kind.python or (sys.executable,)),
-        *("-m", "autosinian.measure.worker", "--spare", str(os.getpid())),
-        *(",".join(map(str, held)), engine, *modules),
-    ]
-    return subprocess.Popen(
-        command,
-        env={**os.environ, **cuda_environment(kind.devices)} if kind.devices else None,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        pass_fds=held,
-    )
+def _command(python: Sequence[str] | None, arguments: Sequence[str]) -> list[str]:
+    mine = [str(os.getpid()) if argument == PARENT else argument for argument in arguments]
+    return [*(python or (sys.executable,)), "-m", "autosinian.measure.worker", *mine]
 
 
-def _hand_over(
-    process: subprocess.Popen[bytes], job_file: Path, result_file: Path, stderr_file: Path
-) -> bool:
-    paths = {"job": job_file, "result": result_file, "stderr": stderr_file}
-    line = json.dumps({name: str(path.absolute()) for name, path in paths.items()})
+def _environment(devices: Sequence[int]) -> dict[str, str] | None:
+    return {**os.environ, **cuda_environment(devices)} if devices else None
+
+
+def _hand_over(process: WorkerProcess, files: JobFiles, stderr: Path, *, hold: bool) -> bool:
+    paths = {"job": files.job, "result": files.result, "stderr": stderr}
+    given: dict[str, object] = {name: str(path.absolute()) for name, path in paths.items()}
     assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdout.close()
     try:
-        with process.stdin as pipe:
-            pipe.write(line.encode() + b"\n")
+        process.stdin.write(json.dumps({**given, "hold": hold}).encode() + b"\n")
+        process.stdin.flush()
     except BrokenPipeError:
         return False
+    if not hold:
+        _close_pipes(process)
     return True
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: WorkerProcess) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    _close_pipes(process)
+    process.wait()
+
+
+def _close_pipes(process: WorkerProcess) -> None:
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
-    process.wait()

@@ -1,8 +1,9 @@
 """The worker process: `python -m autosinian.measure.worker JOB.json RESULT.json`.
 
 numpy, one engine and LoadGen; torch only where the engine is torch's. It reads one job, does it
-once, writes one result and ends; a spare one (`--spare`) is told its job on stdin. LoadGen keeps
-state for the life of a process, so no process measures twice.
+once, writes one result and ends; a spare one (`--spare`) is told its job on stdin. A job may be to
+build an engine file and then to run it. LoadGen keeps state for the life of a process, so no
+process measures twice.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,8 +24,11 @@ from typing import Any, NoReturn
 from autosinian.content import write_json
 from autosinian.engine.registry import get_engine
 from autosinian.errors import AutosinianError, InputError, TrialFailure
+from autosinian.measure.job_files import OPENED, READY, JobFiles
 from autosinian.measure.measurement import BuildJob, BuildResult, DescribeJob, Job
 from autosinian.space.candidate import EngineConfig
+
+Opened = Callable[[], None]
 
 _PR_SET_PDEATHSIG = 1
 # A spare that gets ready holds off measurements, so not for ever.
@@ -32,14 +37,18 @@ _READY_S = 120
 
 def main(arguments: list[str]) -> NoReturn:
     """Do the job; the exit status is 0 where a result (also a failure) was written."""
+    opened: Opened = _nothing
     if arguments[0] == "--spare":
         die_with_parent(int(arguments[1]))
-        job_file, result_file = _wait_for_job(arguments[2], arguments[3], arguments[4:])
+        job_file, result_file, opened = _wait_for_job(arguments[2], arguments[3], arguments[4:])
     else:
         job_file, result_file = Path(arguments[0]), Path(arguments[1])
         if len(arguments) > 2:
             die_with_parent(int(arguments[2]))
-    job = read_job(json.loads(job_file.read_text()))
+    told = json.loads(job_file.read_text())
+    if told.get("build_first") is not None:
+        _build_first(BuildJob.from_dict(told["build_first"]))
+    job = read_job(told)
     try:
         if isinstance(job, BuildJob):
             value = asdict(_build(job))
@@ -48,17 +57,20 @@ def main(arguments: list[str]) -> NoReturn:
         else:
             from autosinian.measure.loadgen_run import run_job
 
-            value = run_job(job, lambda error: _end_failed(result_file, job, error)).to_dict()
+            value = run_job(
+                job, lambda error: _end_failed(result_file, job, error), opened
+            ).to_dict()
     except BaseException as error:  # noqa: BLE001  (written down as the job's result)
         _end_failed(result_file, job, error)
-    if not isinstance(job, DescribeJob):
-        value["peak_memory_bytes"] = _peak_memory_bytes()
-    write_json(result_file, {"result": value, "modules": sorted(sys.modules)})
+    _write(result_file, value, tells_memory=not isinstance(job, DescribeJob))
     _end(0)
 
 
 def read_job(value: dict[str, Any]) -> Job | BuildJob | DescribeJob:
-    """The job in a job file: `{"kind": "build" | "describe" | "run", "job": {...}}`."""
+    """The job in a job file: `{"kind": "build" | "describe" | "run", "job": {...}}`.
+
+    A run may have `build_first` beside it, the job of building its engine file in this process.
+    """
     if value["kind"] == "build":
         return BuildJob.from_dict(value["job"])
     if value["kind"] == "describe":
@@ -78,9 +90,13 @@ def die_with_parent(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _wait_for_job(held: str, engine: str, modules: list[str]) -> tuple[Path, Path]:
+def _nothing() -> None:
+    """Nobody waits for the engine file to be open."""
+
+
+def _wait_for_job(held: str, engine: str, modules: list[str]) -> tuple[Path, Path, Opened]:
     """Import `modules`, warm `engine`, let go of the descriptors `held`, then wait for a line on
-    stdin.
+    stdin: the job's file, the result's, and what is to be called once the engine file is open.
 
     A byte on stdout says that nothing is left but to wait. Ends where the line never comes. See
     `autosinian.measure.spare`.
@@ -99,17 +115,38 @@ def _wait_for_job(held: str, engine: str, modules: list[str]) -> tuple[Path, Pat
     for descriptor in filter(None, held.split(",")):
         os.close(int(descriptor))
     with contextlib.suppress(BrokenPipeError):  # a job may be there already
-        os.write(ready, b"\n")
-    os.close(ready)
+        os.write(ready, READY)
+    given = json.loads(_line_or_end())
+    stderr = os.open(given["stderr"], os.O_WRONLY | os.O_APPEND)
+    os.dup2(stderr, 1)
+    os.dup2(stderr, 2)
+
+    def hold() -> None:
+        signal.alarm(0)
+        os.write(ready, OPENED)
+        _line_or_end()
+        _let_go(ready)
+
+    if given["hold"]:
+        # Nobody watches meanwhile, and measurements are held off.
+        signal.alarm(_READY_S)
+        return Path(given["job"]), Path(given["result"]), hold
+    _let_go(ready)
+    return Path(given["job"]), Path(given["result"]), _nothing
+
+
+def _line_or_end() -> str:
     line = sys.stdin.readline()
     if not line.endswith("\n"):
         _end(0)
-    given = json.loads(line)
-    stderr = os.open(given["stderr"], os.O_WRONLY | os.O_APPEND)
+    return line
+
+
+def _let_go(ready: int) -> None:
+    os.close(ready)
     nothing = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((nothing, 0), (stderr, 1), (stderr, 2)):
-        os.dup2(source, target)
-    return Path(given["job"]), Path(given["result"])
+    os.dup2(nothing, 0)
+    os.close(nothing)
 
 
 def _peak_memory_bytes() -> int:
@@ -119,6 +156,16 @@ def _peak_memory_bytes() -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def _build_first(job: BuildJob) -> None:
+    """Build, and write that as the result of its own that it is; ends where it fails."""
+    result_file = JobFiles(Path(job.output_folder), "build").result
+    try:
+        value = asdict(_build(job))
+    except BaseException as error:  # noqa: BLE001  (written down as the job's result)
+        _end_failed(result_file, job, error)
+    _write(result_file, value, tells_memory=True)
 
 
 def _build(job: BuildJob) -> BuildResult:
@@ -142,6 +189,12 @@ def _describe(job: DescribeJob) -> dict[str, Any]:
         "mlcommons-loadgen": version("mlcommons-loadgen"),
     }
     return described
+
+
+def _write(result_file: Path, value: dict[str, Any], *, tells_memory: bool) -> None:
+    if tells_memory:
+        value["peak_memory_bytes"] = _peak_memory_bytes()
+    write_json(result_file, {"result": value, "modules": sorted(sys.modules)})
 
 
 def _end_failed(

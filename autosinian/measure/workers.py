@@ -88,13 +88,20 @@ class Workers:
     """Starts worker processes in one interpreter; a run gets all of `devices`, a build the first.
 
     `run`, `build` and `find_server_qps` are those of `autosinian.measure.process` and
-    `autosinian.measure.server`, in processes started early where `prepare` has been called.
+    `autosinian.measure.server`, in processes started early where `prepare` has been called. With
+    `forks` these and all later ones are forked from a process that has imported what takes long.
     """
 
-    def __init__(self, python: tuple[str, ...] = (), devices: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        python: tuple[str, ...] = (),
+        devices: tuple[int, ...] = (),
+        *,
+        forks: bool = True,
+    ) -> None:
         self.python = python
         self.devices = devices
-        self._spares = Spares()
+        self._spares = Spares(forks=forks)
 
     def title(self, device: str) -> str:
         """Name of all devices together, where one is called `device`."""
@@ -125,8 +132,24 @@ class Workers:
             held=held,
         )
 
+    def open_early(self, job: Job) -> None:
+        """Have a worker open the engine file of a job that `run` may be asked for next.
+
+        See `autosinian.measure.spare.Spares.open_early`. Not while a measurement runs.
+        """
+        self._spares.open_early(job, python=self.python or None)
+
+    @property
+    def opens_early(self) -> bool:
+        """Whether there is a worker that opens, or has opened, a job's engine file."""
+        return self._spares.opens_early
+
+    def end_early(self) -> bool:
+        """End the worker that has opened a job's engine file; whether there was one."""
+        return self._spares.end_early()
+
     def settle(self) -> None:
-        """Return when the workers that were started early only wait for a job."""
+        """Return when the workers that were started early only wait, for a job or for leave."""
         self._spares.settle()
 
     def close(self) -> None:
@@ -161,6 +184,26 @@ class Workers:
     ) -> BuildResult:
         """Build an engine file in a worker process."""
         return process.build(
+            job,
+            time_limit_s=time_limit_s,
+            memory_limit_bytes=memory_limit_bytes,
+            python=self.python or None,
+            spares=self._spares,
+            started=started,
+        )
+
+    def build_then_run(
+        self,
+        build_job: BuildJob,
+        job: Job,
+        *,
+        time_limit_s: float,
+        memory_limit_bytes: int,
+        started: process.Started = lambda: None,
+    ) -> process.BuiltAndRunning:
+        """Build an engine file and run a job on it in one worker process."""
+        return process.build_then_run(
+            build_job,
             job,
             time_limit_s=time_limit_s,
             memory_limit_bytes=memory_limit_bytes,

@@ -79,8 +79,13 @@ def test_an_index_given_twice_is_refused() -> None:
         chosen(GPUS, (1, 0, 1))
 
 
-def test_a_process_is_told_its_gpus_in_nvmls_order() -> None:
-    assert cuda_environment((2, 0)) == {
+def test_a_process_is_told_its_gpus_in_nvmls_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_MODULE_LOADING", raising=False)
+    expected = {
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": "2,0",
+        "CUDA_MODULE_LOADING": "LAZY",
     }
+    assert cuda_environment((2, 0)) == expected
+    monkeypatch.setenv("CUDA_MODULE_LOADING", "EAGER")
+    assert cuda_environment((2, 0)) == expected | {"CUDA_MODULE_LOADING": "EAGER"}

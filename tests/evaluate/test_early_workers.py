@@ -1,5 +1,6 @@
 """A trial on an engine whose libraries are slow to import, with everything real and very small."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from autosinian.errors import InputError
+from autosinian.evaluate.quiet import alone
 from autosinian.search.space_file import read_space
 from autosinian.search.workbench import Workbench, open_workbench
 from autosinian.space.candidate import EngineConfig
@@ -40,21 +42,66 @@ def test_every_worker_of_a_trial_has_imported_before_its_job_came(bench: Workben
     candidate = replace(bench.space.baseline(), subnet=bench.network.smallest(16))
     found = bench.evaluator.evaluate(candidate, "one")
     assert found.complete
-    # Build, accuracy and performance; none beyond those that were started early.
-    assert imports(bench) == 3
+    # By the process that build, accuracy and performance were forked from.
+    assert imports(bench) == 1
     assert found.measurements[0].worker_s < IMPORT_S + found.measurements[0].loadgen_s
 
 
-def test_known_settings_need_one_worker(bench: Workbench) -> None:
+def test_a_later_trial_imports_nothing_again(bench: Workbench) -> None:
     first = replace(bench.space.baseline(), subnet=bench.network.smallest(16))
     bench.evaluator.evaluate(first, "one")
-    before = imports(bench)
     options = dict(first.engine.options) | {"cpu_pinning": False}
     engine = EngineConfig.make(first.engine.engine, first.engine.batch_size, **options)
     found = bench.evaluator.evaluate(replace(first, engine=engine), "two")
     assert found.complete
-    # Where cores are many, those that a build and an accuracy run would take were started too.
-    assert before + 1 <= imports(bench) <= before + 3
+    assert imports(bench) == 1
+
+
+def test_one_worker_builds_and_judges(bench: Workbench) -> None:
+    candidate = replace(bench.space.baseline(), subnet=bench.network.smallest(16))
+    found = bench.evaluator.evaluate(candidate, "together")
+    runs = bench.folder / "runs"
+    (build,) = runs.glob("build-*")
+    accuracy = runs / "together-accuracy" / "Offline-AccuracyOnly"
+    assert json.loads((accuracy / "run_job.json").read_text())["build_first"]
+    assert (build / "build_result.json").exists()
+    assert set(found.stage_s) == {
+        "extract",
+        "quantize",
+        "build",
+        "accuracy",
+        "performance Offline",
+    }
+    # The same as by two workers from another engine file.
+    model = bench.evaluator.networks.model(candidate)
+    Path(bench.folder / found.files["engine"]).unlink()
+    engine_file = bench.evaluator.build(candidate, model)
+    job = bench.evaluator.job(candidate, engine_file, "search", "Offline", "AccuracyOnly", "apart")
+    apart = bench.workers.run(job, time_limit_s=60, memory_limit_bytes=2 << 30)
+    assert apart.accuracy == found.metrics["accuracy"]
+
+
+def test_where_cores_are_many_the_performance_runs_worker_opens_the_engine_file_early(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autosinian.evaluate.evaluator.usable_cores", lambda: 16)
+    candidate = replace(bench.space.baseline(), subnet=bench.network.smallest(16))
+    opened: list[bool] = []
+    found = bench.evaluator.evaluate(
+        candidate,
+        "one",
+        refuse=lambda metrics: bool(opened.append(bench.workers.opens_early)),
+    )
+    assert opened == [False, True]  # after the costs, after accuracy
+    assert found.complete
+    assert found.measurements[0].valid
+    assert not bench.workers.opens_early
+    other = replace(candidate, subnet=bench.network.largest(16))
+    early = bench.evaluator.evaluate(other, "two", refuse=lambda metrics: "accuracy" in metrics)
+    assert not early.complete
+    assert not bench.workers.opens_early
+    with alone():
+        pass  # nobody of ours works on
 
 
 def test_a_trial_that_fails_leaves_a_worker_for_the_next(bench: Workbench) -> None:

@@ -32,7 +32,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def workers() -> Iterator[Workers]:
-    opened = Workers()
+    opened = Workers(forks=False)
     yield opened
     opened.close()
 
@@ -184,7 +184,7 @@ def test_a_process_that_waits_dies_with_its_killed_parent(log: Path) -> None:
     code = (
         "import time\n"
         "from autosinian.measure.workers import Workers\n"
-        "workers = Workers()\n"
+        "workers = Workers(forks=False)\n"
         "workers.prepare(['tests.measure.slow_library'], ())\n"
         "time.sleep(60)\n"
     )

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import resource
 import sys
 import threading
 import time
@@ -30,6 +31,10 @@ class _Wrapped(OpenVinoEngine):
             engine_file, EngineConfig.make("openvino", config.batch_size, **dict(config.options))
         )
 
+    def build(self, model: Path, precision: str, config: EngineConfig, engine_file: Path) -> None:
+        own = EngineConfig.make("openvino", config.batch_size, **dict(config.options))
+        super().build(model, precision, own, engine_file)
+
     def misbehave(self, engine_file: Path) -> None:
         raise NotImplementedError
 
@@ -56,6 +61,36 @@ class HangingEngine(_Wrapped):
             ids.with_suffix(".part").write_text(f"{os.getpid()} {child}")
             ids.with_suffix(".part").replace(ids)
         time.sleep(600)
+
+
+class AbortingBuildEngine(_Wrapped):
+    def misbehave(self, engine_file: Path) -> None:
+        """Only when it builds."""
+
+    def build(self, model: Path, precision: str, config: EngineConfig, engine_file: Path) -> None:
+        print("about to abort", file=sys.stderr, flush=True)
+        os.abort()
+
+
+_opened: list[Path] = []
+
+
+class ProcessEngine(_Wrapped):
+    """Writes what process it is in, in a file beside the engine file."""
+
+    def misbehave(self, engine_file: Path) -> None:
+        told = {
+            "id": os.getpid(),
+            "parent": os.getppid(),
+            "session": os.getsid(0),
+            "threads_at_start": len(list(Path("/proc/self/task").iterdir())),
+            "environment": dict(os.environ),
+            "cores": sorted(os.sched_getaffinity(0)),
+            "files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            "opened_before": len(_opened),
+        }
+        _opened.append(engine_file)
+        engine_file.with_suffix(".told").write_text(json.dumps(told))
 
 
 class HungryEngine(_Wrapped):
@@ -100,8 +135,7 @@ class TellingEngine(_Wrapped):
 
     def build(self, model: Path, precision: str, config: EngineConfig, engine_file: Path) -> None:
         self.misbehave(engine_file)
-        wrapped = EngineConfig.make("openvino", config.batch_size, **dict(config.options))
-        super().build(model, precision, wrapped, engine_file)
+        super().build(model, precision, config, engine_file)
 
     def misbehave(self, engine_file: Path) -> None:
         names = ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES")
@@ -144,8 +178,7 @@ class SlowEngine(_Wrapped):
 
     def build(self, model: Path, precision: str, config: EngineConfig, engine_file: Path) -> None:
         importlib.import_module("tests.measure.slow_library")
-        own = EngineConfig.make("openvino", config.batch_size, **dict(config.options))
-        super().build(model, precision, own, engine_file)
+        super().build(model, precision, config, engine_file)
 
 
 class WarmEngine(_Wrapped):
