@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -82,8 +83,18 @@ class ImageSet:
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 or [0, 255] float `n x 3 x h x w` to normalised float, enlarged, channels last."""
-        enlarged = normalise(images, self.resolution, self._mean, self._std)
-        return enlarged.contiguous(memory_format=torch.channels_last)
+        small = normalise(images, images.shape[-1], self._mean, self._std)
+        small = small.contiguous(memory_format=torch.channels_last)
+        if small.shape[-1] == self.resolution:
+            return small
+        # Only a smaller image needs smoothing, and enlarging is faster without.
+        return F.interpolate(
+            small,
+            size=(self.resolution, self.resolution),
+            mode="bilinear",
+            align_corners=False,
+            antialias=small.shape[-1] > self.resolution,
+        )
 
     def augmented(
         self, images: torch.Tensor, how: Augmentation, generator: torch.Generator

@@ -44,6 +44,16 @@ def fixed_point(multiplier: torch.Tensor, bound: torch.Tensor) -> tuple[torch.Te
     return factor, shift
 
 
+def fixed_multiplier(
+    multiplier: torch.Tensor, bound: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """`factor / 2^shift` with the gradient of `multiplier`, `C`; factors and shift."""
+    factor, shift = fixed_point(multiplier, bound)
+    fixed = (factor / torch.exp2(shift.double())).to(multiplier.dtype)
+    # Exactly `fixed`: what is added is 0.
+    return fixed + (multiplier - multiplier.detach()), factor, shift
+
+
 class _Rescale(torch.autograd.Function):
     """`clamp(sign(in) * ((|in| * factor + half) >> shift))`; see `rescale`."""
 
@@ -69,7 +79,7 @@ class _Rescale(torch.autograd.Function):
         if signed:
             negative = whole < 0
             whole.abs_()
-        else:
+        elif high is not None:
             # A negative value comes out below 1, so that the clamp below is its ReLU too.
             inside = values > 0
         whole.mul_(steps).add_(half).bitwise_right_shift_(shift)
@@ -107,7 +117,7 @@ def rescale(
     """
     channels = source.values.shape[1]
     multiplier = (source.scale / scale).expand(channels)
-    factor, shift = fixed_point(multiplier, source.bound)
+    multiplier, factor, shift = fixed_multiplier(multiplier, source.bound)
     arguments = (source.values, multiplier, factor, shift, high, signed)
     values: torch.Tensor = _Rescale.apply(*arguments)
     if high is None:

@@ -14,11 +14,12 @@ import torch
 
 from autosinian.content import atomic_file, write_json
 from autosinian.int4.finetune.choice import Variant, choose
-from autosinian.int4.finetune.float_training import float_accuracy, train_float
+from autosinian.int4.finetune.evaluation import float_accuracy, integer_accuracy
+from autosinian.int4.finetune.float_training import train_float
 from autosinian.int4.finetune.folded import FoldedNetwork
 from autosinian.int4.finetune.images import ImageSet
 from autosinian.int4.finetune.integer_model import integer_model
-from autosinian.int4.finetune.integer_training import fine_tune, integer_accuracy
+from autosinian.int4.finetune.integer_training import fine_tune
 from autosinian.int4.finetune.judge import Judge
 from autosinian.int4.finetune.options import FinetuneOptions
 from autosinian.int4.finetune.precision import Layer, layers_of
@@ -44,9 +45,8 @@ CHOSEN = "chosen.json"
 
 @dataclass(frozen=True, eq=False)
 class _Float:
-    """The float network, as it was trained and folded, and what its tensors reach."""
+    """The float network, folded, and what its tensors reach."""
 
-    module: torch.nn.Module
     folded: FoldedNetwork
     layers: tuple[Layer, ...]
     ranges: dict[str, float]
@@ -128,7 +128,9 @@ class Finetune:
                 module.to(data.device).to(memory_format=torch.channels_last).eval()
             else:
                 schedule = options.float_schedule
-                module, epochs = train_float(module, data, schedule, self.record, options.seed)
+                module, epochs = train_float(
+                    module, data, schedule, self.record, options.seed, profile=options.profile
+                )
                 with atomic_file(options.out / FLOAT_WEIGHTS) as temporary:
                     torch.save({"state_dict": module.state_dict()}, temporary)
         seconds = time.monotonic() - start
@@ -148,7 +150,7 @@ class Finetune:
         self._say_last()
         self._kept(None)
         ranges = activation_ranges(folded, data, percentile=options.percentile)
-        return _Float(module, folded, layers, ranges, search)
+        return _Float(folded, layers, ranges, search)
 
     def _variant(self, float_: _Float, int8: tuple[str, ...], schedule: Schedule) -> None:
         """Calibrate, fine-tune, write and judge the network with the layers of `int8` in 8 bits."""
@@ -167,15 +169,17 @@ class Finetune:
         )
         self._say_last()
         start = time.monotonic()
+        kind = torch.bfloat16 if self.data.device.type == "cuda" else torch.float32
         epochs = fine_tune(
             quantized,
-            float_.module,
+            float_.folded.to(kind),
             self.data,
             schedule,
             self.record,
             stage=name,
             teaching=self.options.teaching,
             seed=self.options.seed + 1,
+            profile=self.options.profile,
         )
         seconds = time.monotonic() - start
         network = integer_model(quantized, self.options.resolution)
