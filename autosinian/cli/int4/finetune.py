@@ -45,6 +45,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     add("--limit", type=int, metavar="N", help="use so many images of each role at most")
     add("--device", default="auto", help="auto, cpu or cuda")
     add("--seed", type=int, default=0)
+    add("--profile", action="store_true", help="time a step of every training: profile.csv")
     network = parser.add_argument_group("float network").add_argument
     network("--network", default="resnet50", help="resnet50 (default), resnet101 or resnet152")
     network("--depths", metavar="D,D,D,D", help="blocks of each layer in place of the network's")
@@ -57,12 +58,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     network("--ofa-net", type=Path, metavar="DIR", help="an OFA-ResNet subnet: net.config, init")
     network("--float-epochs", type=float, default=60.0, metavar="E")
     network("--float-seconds", type=float, metavar="S", help="train for so long at most")
-    network("--float-batch-size", type=int, default=512, metavar="N")
+    network("--float-batch-size", type=int, default=256, metavar="N")
     network("--float-learning-rate", type=float, default=0.15, metavar="R")
     integers = parser.add_argument_group("fine-tuning of integers").add_argument
     integers("--epochs", type=float, default=15.0, metavar="E")
     integers("--seconds", type=float, metavar="S", help="fine-tune for so long at most")
-    integers("--batch-size", type=int, default=512, metavar="N")
+    integers("--batch-size", type=int, default=256, metavar="N")
     integers("--learning-rate", type=float, default=0.02, metavar="R", help="in quantization steps")
     integers("--percentile", type=float, default=99.999, metavar="P", help="of activation ranges")
     integers(
@@ -125,6 +126,7 @@ def run(args: argparse.Namespace) -> int:
         sensitivity_images=args.sensitivity_images,
         reference_images=args.reference_images,
         seed=args.seed,
+        profile=args.profile,
         teaching=Teaching(args.distillation, learn_ranges=not args.fixed_ranges),
     )
     with training_device(args.device) as device:

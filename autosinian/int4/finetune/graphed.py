@@ -24,6 +24,7 @@ class GraphedStep:
         self._work, self._say = work, say
         self._captures = device.type == "cuda"
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._stream: torch.cuda.Stream | None = None
         self._calls = 0
 
     def __call__(self) -> None:
@@ -46,11 +47,13 @@ class GraphedStep:
 
     def _beside(self) -> None:
         # Gradients must not be tied to the stream that is never captured.
-        stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
-        stream.wait_stream(current)
-        with torch.cuda.stream(stream):
+        if self._stream is None:
+            self._stream = torch.cuda.Stream()
+        current = torch.cuda.current_stream()
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
             self._work()
-        current.wait_stream(stream)
+        current.wait_stream(self._stream)
 
     def _captured(self) -> bool:
         graph = torch.cuda.CUDAGraph()

@@ -8,7 +8,7 @@ The folder then holds `model/` (all in 4 bits), `model_int8_<n>/` for each numbe
 import csv
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -41,6 +41,8 @@ FLOAT_WEIGHTS = "float.pt"
 INPUT = "input.json"
 SENSITIVITY = "sensitivity.csv"
 CHOSEN = "chosen.json"
+SHORTEST_SECONDS = 5.0
+"""Of a training that is worth beginning."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +63,15 @@ class Finetune:
         options: FinetuneOptions,
         data: ImageSet,
         kept: Callable[[Variant | None], None] = lambda variant: None,
+        deadline: float | None = None,
     ) -> None:
-        """`kept` is called after every row of the table, with its network once that is written."""
-        self.options, self.data, self._kept = options, data, kept
+        """`kept` is called after every row of the table, with its network once that is written.
+
+        Networks with layers in 8 bits are trained for less time, or left out, where they would
+        not be judged before `deadline` (of `time.monotonic`, in seconds).
+        """
+        self.options, self.data, self._kept, self._deadline = options, data, kept, deadline
+        self._judging_seconds = 0.0
         self.record = Record(
             options.out,
             data.device,
@@ -98,11 +106,23 @@ class Finetune:
             )
             self._keep_sensitivities(found)
             for count in self.options.int8_counts:
-                int8 = most_harmed(found, count)
-                self._variant(float_, int8, self.options.mixed_schedule)
+                schedule = self._in_time(self.options.mixed_schedule)
+                if schedule is None:
+                    self.record.say(f"no time is left for {count} layers in int8")
+                    continue
+                self._variant(float_, most_harmed(found, count), schedule)
         chosen = choose(self.variants, float_.accuracy_search, self.options.tolerance)
         self._keep_chosen(chosen, float_.accuracy_search)
         return chosen
+
+    def _in_time(self, schedule: Schedule) -> Schedule | None:
+        """`schedule`, shorter where the deadline asks for it; None where no time is left."""
+        if self._deadline is None:
+            return schedule
+        left = self._deadline - time.monotonic() - self._judging_seconds
+        if left < SHORTEST_SECONDS:
+            return None
+        return replace(schedule, seconds=min(left, schedule.seconds or left))
 
     def _float(self) -> _Float:
         options, data = self.options, self.data
@@ -182,6 +202,7 @@ class Finetune:
             profile=self.options.profile,
         )
         seconds = time.monotonic() - start
+        judging = time.monotonic()
         network = integer_model(quantized, self.options.resolution)
         folder = self.options.out / (f"model_int8_{len(int8)}" if int8 else "model")
         write_model(network, folder)
@@ -203,6 +224,7 @@ class Finetune:
         proven = self.judge.prove(network)
         self.record.amend(arithmetic=f"exact integers, {proven} images equal on the processor")
         self._kept(None)
+        self._judging_seconds = time.monotonic() - judging
 
     def _keep_sensitivities(self, found: Sequence[Sensitivity]) -> None:
         path = self.options.out / SENSITIVITY
