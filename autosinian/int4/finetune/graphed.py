@@ -48,7 +48,7 @@ class GraphedStep:
     def _beside(self) -> None:
         # Gradients must not be tied to the stream that is never captured.
         if self._stream is None:
-            self._stream = torch.cuda.Stream()
+            self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         current = torch.cuda.current_stream()
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):

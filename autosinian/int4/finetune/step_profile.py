@@ -83,7 +83,6 @@ def _issue(
 def _rows(trace: Any, device: torch.device) -> list[tuple[str, float, float]]:
     """Name, calls a step and milliseconds a step of all that ran on `device`, longest first."""
     on_gpu = device.type == "cuda"
-    kind = torch.autograd.DeviceType.CUDA if on_gpu else torch.autograd.DeviceType.CPU
     rows = [
         (
             str(event.key),
@@ -91,7 +90,7 @@ def _rows(trace: Any, device: torch.device) -> list[tuple[str, float, float]]:
             (event.self_device_time_total if on_gpu else event.self_cpu_time_total) / 1e3 / TRACED,
         )
         for event in trace.key_averages()
-        if event.device_type == kind
+        if event.device_type.name == ("CUDA" if on_gpu else "CPU")
     ]
     return sorted(rows, key=lambda row: -row[2])
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from autosinian.int4.finetune.fake_quantization import FakeQuantized
+from autosinian.int4.finetune.fake_quantization import FakeQuantized, _Requantize
 from autosinian.int4.finetune.folded import FoldedNetwork
 from tests.int4.finetune.small_network import images, ofa_like, quantized, resnet
 
@@ -49,3 +49,15 @@ def test_in_fewer_bits_logits_are_near_and_gradients_are_finite(
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
         assert parameter.grad.dtype == torch.float32, name
+
+
+def test_rounding_in_bfloat16_has_no_bias() -> None:
+    torch.manual_seed(0)
+    sums = (torch.randn(64, 16, 32, 32) * 300 + 200).round().to(torch.bfloat16)
+    multiplier, bias = torch.rand(16) * 0.02 + 0.01, torch.randn(16) * 0.3
+    no = None
+    exact = _Requantize.apply(sums.float(), multiplier, bias + 0.5, no, no, no, 0, 15, 0.5)
+    near = _Requantize.apply(sums, multiplier, bias, no, no, no, 0, 15, 0.0)
+    # Half a unit in the last place of values near 8 would be a bias of 0.012.
+    assert float((near.float() - exact).mean()) == pytest.approx(0, abs=2e-3)
+    assert float((near.float() != exact).float().mean()) < 0.05

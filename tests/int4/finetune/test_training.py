@@ -2,14 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from autosinian.int4.finetune.batches import Batches
+from autosinian.int4.finetune.float_training import float_optimizer, float_update
 from autosinian.int4.finetune.folded import FoldedNetwork
 from autosinian.int4.finetune.images import ImageSet, open_images
-from autosinian.int4.finetune.integer_training import Teaching, fine_tune
+from autosinian.int4.finetune.integer_training import Teaching, fine_tune, integer_update
+from autosinian.int4.finetune.loop import AUGMENTATION
 from autosinian.int4.finetune.quantized import QuantizedNetwork
 from autosinian.int4.finetune.ranges import activation_ranges
 from autosinian.int4.finetune.record import LOG, Record
@@ -89,6 +94,51 @@ def test_scales_change_only_where_they_are_learned(
     scales = {name for name in before if name.endswith(("log_range", "log_step"))}
     assert bool(changed & scales) == learned
     assert changed >= {name for name in before if name.endswith("latent")}
+
+
+class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Lists the operators that would make the host wait for a device."""
+
+    NAMES = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "unique", "masked_select")
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found: list[str] = []
+        self.all = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        self.all += 1
+        if func.overloadpacket.__name__ in self.NAMES:
+            self.found.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def test_neither_a_batch_nor_an_update_waits_for_the_device(data: ImageSet) -> None:
+    network, net = calibrated(data)
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.LazyLinear(10)
+    )
+    batches = Batches(data, 8, AUGMENTATION, 0)
+    batches.next()
+    module(batches.images)
+    rate = torch.tensor(0.1)
+    adam = torch.optim.Adam(net.parameters(), lr=rate, fused=True)
+    updates = [
+        float_update(module, float_optimizer(module, rate), CPU),
+        integer_update(net, adam, network, data, Teaching()),
+    ]
+    for update in updates:
+        update(batches.images, batches.labels)  # the optimizer makes its state
+        with Waits() as waits:
+            batches.next()
+            update(batches.images, batches.labels)
+        assert waits.all > 100
+        assert waits.found == []
+    with Waits() as waits:
+        rate.item()
+    assert len(waits.found) == 1
 
 
 def test_sensitivity_is_what_one_layer_in_4_bits_costs(data: ImageSet) -> None:
