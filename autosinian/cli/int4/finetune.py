@@ -12,14 +12,14 @@ straight-through gradients backward, write the integers, and judge what was writ
 
 Writes to DIR: model/ (all layers in 4 bits), model_int8_N/ for each N of --int8-layers (the N
 layers that 4 bits harm most stay in 8), input.json (how an image becomes the int8 input),
-accuracy.csv and trade_off.svg (accuracy over size), sensitivity.csv, chosen.json, log.jsonl and
-float.pt.
+accuracy.csv and trade_off.svg (accuracy over size), sensitivity.csv, chosen.json, log.jsonl,
+float.pt and, with --profile, profile.csv (where the time of a training step goes).
 
 examples:
   autosinian int4 finetune --data fashion_mnist --resolution 32 --depths 1,1,1,1 \\
       --float-epochs 4 --epochs 2 --out runs/fashion_int4
   autosinian int4 finetune --data cifar10 --data-path cifar10.tar.xz --resolution 96 \\
-      --float-seconds 150 --seconds 60 --int8-layers 4,16 --out runs/cifar10_int4
+      --float-seconds 135 --seconds 115 --int8-layers 4,12 --out runs/cifar10_int4
 """
 
 

@@ -3,7 +3,10 @@
 import torch
 
 from autosinian.int4.finetune.images import ImageSet
-from autosinian.supernet.training.augmentation import Augmentation
+from autosinian.supernet.training.augmentation import Augmentation, augment
+
+TOGETHER = 16
+"""So many batches are augmented at once: fewer and larger launches."""
 
 
 class Batches:
@@ -20,6 +23,7 @@ class Batches:
         self._generator = torch.Generator(data.device).manual_seed(seed)
         self._size = min(batch_size, len(data.train))
         self._order = torch.empty(0, dtype=torch.long, device=data.device)
+        self._changed: list[tuple[torch.Tensor, torch.Tensor]] = []
         side = data.resolution
         self.images = torch.empty(
             (self._size, 3, side, side), device=data.device, memory_format=torch.channels_last
@@ -28,12 +32,21 @@ class Batches:
 
     def next(self) -> None:
         """Put the next batch into `images` and `labels`."""
+        if not self._changed:
+            self._change()
+        images, labels = self._changed.pop(0)
+        self.images.copy_(self._data.normalised(images))
+        self.labels.copy_(labels)
+
+    def _change(self) -> None:
+        """Augment the next images at their own size."""
         split = self._data.train
         if len(self._order) < self._size:
             self._order = torch.randperm(
                 len(split), generator=self._generator, device=self._data.device
             )
-        chosen, self._order = self._order[: self._size], self._order[self._size :]
-        raw = split.images[chosen]
-        self.images.copy_(self._data.augmented(raw, self._augmentation, self._generator))
-        self.labels.copy_(split.labels[chosen])
+        count = min(TOGETHER, len(self._order) // self._size) * self._size
+        chosen, self._order = self._order[:count], self._order[count:]
+        images = augment(split.images[chosen], self._augmentation, self._generator)
+        parts = torch.split(images, self._size), torch.split(split.labels[chosen], self._size)
+        self._changed = list(zip(*parts, strict=True))

@@ -16,7 +16,7 @@ from autosinian.data.preprocessing import Preprocessing
 from autosinian.data.roles import Role
 from autosinian.data.samples import Samples
 from autosinian.errors import InputError
-from autosinian.supernet.training.augmentation import Augmentation, augment, normalise
+from autosinian.supernet.training.augmentation import normalise
 
 LARGEST_INT8 = 127
 DECODING_THREADS = 8
@@ -95,12 +95,6 @@ class ImageSet:
             align_corners=False,
             antialias=small.shape[-1] > self.resolution,
         )
-
-    def augmented(
-        self, images: torch.Tensor, how: Augmentation, generator: torch.Generator
-    ) -> torch.Tensor:
-        """As `normalised`, changed at random first."""
-        return self.normalised(augment(images, how, generator))
 
     def steps(self, normalised: torch.Tensor) -> torch.Tensor:
         """Normalised images in whole int8 steps of `input_scale`, as floats."""

@@ -47,8 +47,8 @@ class Clock:
 
     SETTLING = 6
     TIMED = 20
-    LARGEST_PART = 0.05
-    """Of the time limit: steps so slow that timing them takes longer are timed no further."""
+    LARGEST_SETTLING, LARGEST_TIMED = 0.3, 0.05
+    """Of the time limit: where steps are so slow that it takes longer, fewer of them are."""
 
     def __init__(
         self, schedule: Schedule, images: int, now: Callable[[], float] = time.monotonic
@@ -95,10 +95,10 @@ class Clock:
         if limit is None or self._planned:
             return False
         if self._marked is None:
-            return self.step >= self.SETTLING or self.seconds > self.LARGEST_PART * limit
+            return self.step >= self.SETTLING or self.seconds > self.LARGEST_SETTLING * limit
         step, start = self._marked
         timed = self.step - step
-        slow = self._now() - start > self.LARGEST_PART * limit
+        slow = self._now() - start > self.LARGEST_TIMED * limit
         return timed >= self.TIMED or (timed > 0 and slow)
 
     def plan(self) -> None:

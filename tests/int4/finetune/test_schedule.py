@@ -54,6 +54,17 @@ def test_a_schedule_limited_by_time_ends_at_zero_when_the_time_is_over(
     assert max(after - before for before, after in itertools.pairwise(progress)) < 0.2
 
 
+def test_slow_first_steps_are_not_taken_for_typical() -> None:
+    time = Time()
+    clock = Clock(Schedule(1000, 0.1, 10, seconds=130.0), 1000, time)
+    while clock.step < 30:
+        time.seconds += {0: 16.0, 3: 3.0}.get(clock.step, 0.1 if clock.step < 3 else 0.02)
+        clock.step += 1
+        if clock.due:
+            clock.plan()
+    assert clock.total == pytest.approx((130 - 19.3 - 26 * 0.02) / 0.02, rel=0.01)
+
+
 def test_the_first_slow_step_takes_no_part_of_the_schedule() -> None:
     time = Time()
     clock = Clock(Schedule(1000, 0.1, 10, seconds=60.0), 1000, time)

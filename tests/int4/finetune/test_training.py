@@ -132,7 +132,7 @@ def test_neither_a_batch_nor_an_update_waits_for_the_device(data: ImageSet) -> N
     for update in updates:
         update(batches.images, batches.labels)  # the optimizer makes its state
         with Waits() as waits:
-            batches.next()
+            Batches(data, 8, AUGMENTATION, 0).next()
             update(batches.images, batches.labels)
         assert waits.all > 100
         assert waits.found == []
