@@ -32,7 +32,7 @@ from autosinian.supernet.training.processes import training_device
 UNLIMITED_EPOCHS = 1000
 PART_BYTES = 15_000_000
 FLOAT_SHARE, INTEGER_SHARE = 0.4, 0.34
-RESERVE_SECONDS = 40.0
+RESERVE_SECONDS = 48.0
 """For calibration, sensitivity, and the judgement of every network."""
 SMOKE_IMAGES = 8000
 COPIED = {

@@ -68,6 +68,7 @@ class Training:
             if clock.step % clock.steps_per_epoch == 0 or finished:
                 self._tell(clock, rate, clock.step - told, since)
                 told, since = clock.step, clock.seconds
+                finished = clock.done  # where the time left is less than a step's
         return clock.epoch
 
     def profile(self) -> None:

@@ -111,7 +111,7 @@ class Clock:
             step, start = self._marked
             step_seconds = max((now - start) / (self.step - step), 1e-9)
             progress = self.progress
-            left = max(1, int((limit - self.seconds) / step_seconds))
+            left = int((limit - self.seconds) / step_seconds)
             self._base, self._base_step = progress, self.step
             self.total = min(self._most, self.step + left)
             self._planned = True
