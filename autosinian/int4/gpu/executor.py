@@ -8,19 +8,22 @@ import torch
 import triton
 from numpy.typing import NDArray
 
+from autosinian.engine.torch_lane import as_tensor
 from autosinian.int4.configurations import Configuration, default_configuration
 from autosinian.int4.executor import check_images
 from autosinian.int4.gpu.device import Device
 from autosinian.int4.gpu.image import arrange_images
-from autosinian.int4.gpu.launch import INTEGER_CORES_CAPABILITY, launch
+from autosinian.int4.gpu.launch import INTEGER_CORES_CAPABILITY, launch, settle_keys
 from autosinian.int4.gpu.plan import IMAGE, POOLED, Layer, Plan
 from autosinian.int4.gpu.pool import average_pool, linear, max_pool
-from autosinian.int4.gpu.prepared import PreparedLayer, prepare
+from autosinian.int4.gpu.prepared import PreparedLayer, on_device, prepare
 
 _SLACK_BYTES = 1024
 _ELEMENTS = 1024
 _PIXELS = 256
 _IMAGES, _CLASSES, _STEP = 32, 64, 128
+
+settle_keys((arrange_images, max_pool, average_pool, linear))
 
 
 class PreparedNetwork:
@@ -34,8 +37,8 @@ class PreparedNetwork:
             for layer in plan.convolutions()
         }
         place = device.torch_device
-        self.linear_weight = torch.from_numpy(plan.network.linear.weight.copy()).to(place)
-        self.linear_bias = torch.from_numpy(plan.network.linear.bias.copy()).to(place)
+        self.linear_weight = on_device(plan.network.linear.weight, place)
+        self.linear_bias = on_device(plan.network.linear.bias, place)
 
 
 class Executor:
@@ -237,7 +240,7 @@ class Executor:
         check_images(images, self.input_shape)
         results = np.empty((len(images), self.classes), np.int32)
         for first in range(0, len(images), self.images):
-            part = torch.from_numpy(images[first : first + self.images])
+            part = as_tensor(images[first : first + self.images])
             self.input[: len(part)].copy_(part)
             if self.prepared.device.interpreted:
                 self.run()

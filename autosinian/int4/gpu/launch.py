@@ -1,5 +1,6 @@
 """One convolution launched with a configuration."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -28,6 +29,20 @@ KERNELS: dict[str, Any] = {
     "neighbourhood": neighbourhood,
 }
 """The kernels of convolutions by name."""
+
+
+def settle_keys(kernels: Iterable[Any]) -> None:
+    """Have triton compute its cache keys of `kernels` now, in this order.
+
+    Functions that kernels share get another key when another kernel reaches them first; without
+    one order, what one process compiled would not be found by the next.
+    """
+    for kernel in kernels:
+        if not INTERPRETED:
+            _ = kernel.cache_key
+
+
+settle_keys(KERNELS.values())
 
 _FOLLOWER_STEP = 64
 _SHARED_BYTES = 220 << 10

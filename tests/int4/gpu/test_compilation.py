@@ -61,3 +61,30 @@ def test_tensor_cores_are_used_from_ampere_on(capability: int) -> None:
     for identity, (groups, warps) in json.loads(done.stdout).items():
         assert groups == (capability == 90), identity
         assert warps == (capability == 80), identity
+
+
+KEYS = """
+import sys
+from autosinian.int4.gpu import executor, launch
+
+kernels = launch.KERNELS | {"linear": executor.linear, "max_pool": executor.max_pool}
+for name in sys.argv[1:]:
+    kernels[name].cache_key
+print(*(kernels[name].cache_key for name in sorted(kernels)))
+"""
+
+
+def test_every_process_finds_what_another_compiled() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    orders = (["convolution"], ["pointwise"], ["neighbourhood", "linear"], ["max_pool"])
+    keys = {
+        subprocess.run(
+            [sys.executable, "-c", KEYS, *order],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=True,
+        ).stdout
+        for order in orders
+    }
+    assert len(keys) == 1
