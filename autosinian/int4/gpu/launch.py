@@ -302,6 +302,7 @@ def compile_task(
         tensor_types(layer, configuration),
         tuple(sorted((values | device.overlap()).items())),
         configuration.warps,
+        10 * device.capability[0] + device.capability[1],
     )
 
 
