@@ -161,7 +161,11 @@ def shared_bytes(configuration: Configuration, shape: LayerShape) -> int:
     if branch is not None and branch.kind == "downsample":
         taps += branch.channels * branch.bits // 8
     ahead = max(1, configuration.stages - 1) if configuration.stages > 1 else 0
-    return taps * planes * configuration.channels + ahead * taps * configuration.pixels
+    need = taps * planes * configuration.channels + ahead * taps * configuration.pixels
+    if branch is not None and branch.kind == "identity":
+        # A tile of it for each step in flight, and one that is spread over the threads.
+        need += (ahead + 1) * configuration.pixels * configuration.channels * branch.bits // 8
+    return need
 
 
 def refusal(configuration: Configuration, shape: LayerShape, shared_limit: int) -> str | None:

@@ -15,6 +15,7 @@ from autosinian.int4.configurations import (
     next_round,
     refusal,
     require_valid,
+    shared_bytes,
 )
 from autosinian.int4.layer_shape import LayerShape, ResidualShape
 from tests.int4.recorded_times import BATCH, SHAPES, SHARED_BYTES
@@ -67,6 +68,21 @@ def test_shared_memory_is_checked_before_compiling() -> None:
     largest = max(configurations().values(), key=lambda choice: choice.pixels * choice.channels)
     wide = LayerShape(14, 14, 1024, 4, 14, 14, 1024, 4)
     assert "shared memory" in (refusal(largest, wide, 16 << 10) or "")
+
+
+@pytest.mark.parametrize(
+    ("identity", "needed", "fits"), [(4532, 245760, False), (4516, 163840, True)]
+)
+def test_shared_memory_of_weights_that_stay_counts_the_residual(
+    identity: int, needed: int, fits: bool
+) -> None:
+    # As triton 3.6 compiled them for an H100, whose programs have 232,448 bytes.
+    last = LayerShape(
+        7, 7, 512, 4, 7, 7, 2048, 4, residual=ResidualShape("identity", 7, 7, 2048, 4)
+    )
+    assert shared_bytes(configuration(identity), last) == needed
+    assert (refusal(configuration(identity), last, SHARED_BYTES) is None) == fits
+    assert (configuration(identity) in candidates(last, 1024, SHARED_BYTES)) == fits
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, EXPANSION], ids=lambda shape: shape.text)
