@@ -333,7 +333,7 @@ def default_configuration(shape: LayerShape, batch: int, shared_limit: int) -> C
     ]
     if not choices:
         raise InputError(f"no kernel configuration fits a layer of shape {shape.text}")
-    return min(choices, key=lambda choice: _cost(choice, shape, batch))
+    return min(choices, key=lambda choice: rough_cost(choice, shape, batch))
 
 
 def _tile(choice: Configuration) -> tuple[int, int, int]:
@@ -373,8 +373,8 @@ def _programs(choice: Configuration, shape: LayerShape, batch: int) -> int:
     return -(-pixels // choice.pixels) * (shape.out_channels // choice.channels)
 
 
-def _cost(choice: Configuration, shape: LayerShape, batch: int) -> tuple[float, int]:
-    """A rough time: whole waves of tiles, each costing its area and a fixed start."""
+def rough_cost(choice: Configuration, shape: LayerShape, batch: int) -> tuple[float, int]:
+    """A rough time, then the id: whole waves of tiles, each costing its area and a fixed start."""
     waves = -(-_programs(choice, shape, batch) // (2 * _WAVE))
     pressure = choice.pixels * choice.channels / (32 * choice.warps)
     return waves * (choice.pixels * choice.channels + 2048) * (1.5 if pressure > 64 else 1.0) * (

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Protocol
 
-from autosinian.int4.configurations import Configuration, candidates, first_round, next_round
+from autosinian.int4.configurations import (
+    Configuration,
+    candidates,
+    first_round,
+    next_round,
+    rough_cost,
+)
 from autosinian.int4.layer_shape import LayerShape
 
 STOP_FACTOR = 3.0
@@ -58,9 +64,10 @@ def rank_layers(
     time_limit_s: float = math.inf,
     tell: Callable[[int, int, int], None] = lambda round_number, done, total: None,
 ) -> Ranking:
-    """Measure candidates for each distinct shape; rounds not begun within the limit are left out.
+    """Measure candidates for each distinct shape, most promising first, within the limit.
 
-    `tell` hears the number of the round, measurements done and measurements in it.
+    One that runs of each shape is measured whatever the limit. `tell` hears the number of the round,
+    measurements done and measurements in it.
     """
     end = time.monotonic() + time_limit_s
     distinct = sorted(set(shapes))
@@ -70,7 +77,10 @@ def rank_layers(
         queues = []
         for shape in distinct:
             chosen = (
-                first_round(legal[shape], shape)
+                sorted(
+                    first_round(legal[shape], shape),
+                    key=lambda choice: rough_cost(choice, shape, batch),  # noqa: B023
+                )
                 if number == 0
                 else next_round(
                     legal[shape],
@@ -81,18 +91,19 @@ def rank_layers(
             queues.append([(shape, choice) for choice in chosen if choice not in found[shape]])
         # Every shape's most promising first, as the limit may cut a round short.
         wanted = [pair for row in zip_longest(*queues) for pair in row if pair is not None]
-        if number and time.monotonic() > end:
-            break
         timer.prepare(wanted)
         for done, (shape, choice) in enumerate(wanted):
+            if time.monotonic() > end and _sorted(found[shape]):
+                continue
             tell(number + 1, done, len(wanted))
             best = min(
                 (spent for other, spent in found[shape].items() if other.chained == choice.chained),
                 default=math.inf,
             )
             found[shape][choice] = timer.seconds(shape, choice, best * STOP_FACTOR)
-            if time.monotonic() > end and number:
-                break
+        if time.monotonic() > end:
+            timer.prepare(())
+            break
     return {shape: _sorted(_beyond_follower(shape, found)) for shape in distinct}
 
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from autosinian.engine.torch_lane import as_tensor
 from autosinian.int4.configurations import Configuration, default_configuration
 from autosinian.int4.executor import check_images
+from autosinian.int4.gpu.compiling import CompileTask
 from autosinian.int4.gpu.device import Device
 from autosinian.int4.gpu.image import arrange_images
-from autosinian.int4.gpu.launch import INTEGER_CORES_CAPABILITY, launch, settle_keys
+from autosinian.int4.gpu.launch import INTEGER_CORES_CAPABILITY, compile_task, launch, settle_keys
 from autosinian.int4.gpu.plan import IMAGE, POOLED, Layer, Plan
 from autosinian.int4.gpu.pool import average_pool, linear, max_pool
 from autosinian.int4.gpu.prepared import PreparedLayer, on_device, prepare
@@ -21,6 +22,7 @@ from autosinian.int4.gpu.prepared import PreparedLayer, on_device, prepare
 _SLACK_BYTES = 1024
 _ELEMENTS = 1024
 _PIXELS = 256
+_POOLED_PIXELS, _POOLED_CHANNELS = 64, 128
 _IMAGES, _CLASSES, _STEP = 32, 64, 128
 
 settle_keys((arrange_images, max_pool, average_pool, linear))
@@ -113,6 +115,14 @@ class Executor:
         }
         return tuple(layer for layer in plan.layers if layer.name not in chained)
 
+    def compile_tasks(self) -> list[CompileTask]:
+        """What `run` needs compiled of its convolutions."""
+        plan, device = self.prepared.plan, self.prepared.device
+        return [
+            compile_task(layer, self.choices[layer.name], device, plan.follower(layer))
+            for layer in (*plan.stem, *self.launched())
+        ]
+
     def layer_output(self, layer: Layer) -> torch.Tensor:
         """Flat uint8 tensor that the layer writes; others may reuse it later in the same run."""
         size = self.images * layer.shape.out_pixels * layer.shape.out_channels
@@ -178,12 +188,13 @@ class Executor:
         """Average pool and fully connected layer."""
         plan = self.prepared.plan
         last = plan.layers[-1].shape
-        average_pool[(self.images, triton.cdiv(last.out_channels, _ELEMENTS))](
+        average_pool[(self.images, triton.cdiv(last.out_channels, _POOLED_CHANNELS))](
             self._outputs[plan.layers[-1].name].view(torch.int8),
             self._means,
             CHANNELS=last.out_channels,
             PIXELS=last.out_pixels,
-            BLOCK=_ELEMENTS,
+            PIXELS_BLOCK=_POOLED_PIXELS,
+            BLOCK=_POOLED_CHANNELS,
             **self.prepared.device.overlap(),
         )
         classes, channels = plan.network.linear.weight.shape

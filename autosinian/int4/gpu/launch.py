@@ -1,5 +1,6 @@
 """One convolution launched with a configuration."""
 
+import hashlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -43,6 +44,15 @@ def settle_keys(kernels: Iterable[Any]) -> None:
 
 
 settle_keys(KERNELS.values())
+
+
+def kernels_version() -> str:
+    """12 hex digits that change with the kernels' source: measured times are of one version."""
+    if INTERPRETED:
+        return "interpreted"
+    keys = "".join(kernel.cache_key for kernel in KERNELS.values())
+    return hashlib.sha256(keys.encode("ascii")).hexdigest()[:12]
+
 
 _FOLLOWER_STEP = 64
 _SHARED_BYTES = 220 << 10
