@@ -23,6 +23,7 @@ The ids of published autoconfig files (0 to 40) name another engine's kernels; o
 All give the same results, bit for bit; only time differs.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -334,6 +335,40 @@ def default_configuration(shape: LayerShape, batch: int, shared_limit: int) -> C
     if not choices:
         raise InputError(f"no kernel configuration fits a layer of shape {shape.text}")
     return min(choices, key=lambda choice: rough_cost(choice, shape, batch))
+
+
+def valid_configurations(shape: LayerShape, shared_limit: int) -> tuple[Configuration, ...]:
+    """All that fit a shape by themselves: without chained ones, which are of two layers."""
+    return tuple(
+        choice
+        for choice in configurations().values()
+        if not choice.chained
+        and not choice.integer_requantize
+        and refusal(choice, shape, shared_limit) is None
+    )
+
+
+def nearest_configuration(choice: Configuration, fitting: Sequence[Configuration]) -> Configuration:
+    """The one of `fitting` that differs least from `choice`: in flavour, tile, step, stages, warps.
+
+    `choice` itself where it is there.
+    """
+    if choice in fitting:
+        return choice
+    return min(fitting, key=lambda other: (*_distance(choice, other), other.id))
+
+
+def _distance(choice: Configuration, other: Configuration) -> tuple[float, ...]:
+    """How far two configurations are from each other, what matters most first."""
+    flavours = zip(_flavour(choice), _flavour(other), strict=True)
+    pairs = ((choice.pixels, other.pixels), (choice.channels, other.channels))
+    return (
+        sum(a != b for a, b in flavours),
+        sum(abs(math.log2(a / b)) for a, b in pairs),
+        abs(math.log2(choice.step_bytes / other.step_bytes)),
+        abs(choice.stages - other.stages),
+        abs(choice.warps - other.warps),
+    )
 
 
 def _tile(choice: Configuration) -> tuple[int, int, int]:

@@ -18,6 +18,7 @@ from autosinian.int4.gpu.launch import INTEGER_CORES_CAPABILITY, compile_task, l
 from autosinian.int4.gpu.plan import IMAGE, POOLED, Layer, Plan
 from autosinian.int4.gpu.pool import average_pool, linear, max_pool
 from autosinian.int4.gpu.prepared import PreparedLayer, on_device, prepare
+from autosinian.int4.known_kernels import known_configuration
 
 _SLACK_BYTES = 1024
 _ELEMENTS = 1024
@@ -48,7 +49,7 @@ class Executor:
 
     `input` (int8 `images x C x H x W`) is read and `output` (int32 `images x classes`) written by
     `run`, on the current stream, or by `replay` of the graph that `capture` made. Layers without
-    an entry in `choices` run with their default configuration.
+    an entry in `choices` run with what is known to be fast on this GPU, or a rule's default.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Executor:
         self.images = images
         self.choices = {
             layer.name: (choices or {}).get(layer.name)
+            or known_configuration(layer.shape, images, device.name, device.shared_bytes)
             or default_configuration(layer.shape, images, device.shared_bytes)
             for layer in plan.convolutions()
         }

@@ -11,6 +11,7 @@ import torch
 
 from autosinian.int4.autoconfig import Autoconfig
 from autosinian.int4.configurations import Configuration
+from autosinian.int4.gpu.chosen import as_autoconfig
 from autosinian.int4.gpu.compiling import Compiler
 from autosinian.int4.gpu.device import open_device
 from autosinian.int4.gpu.executor import Executor, PreparedNetwork
@@ -124,11 +125,4 @@ class Tuner:
 
     def autoconfig(self, choices: Mapping[str, Configuration]) -> Autoconfig:
         """The file's lines; the stem has none, and chained layers have one id."""
-        by_line: dict[str, int] = {}
-        for layer in self._plan.layers:
-            for line in layer.line_names:
-                by_line.setdefault(line, choices[layer.name].id)
-            after = self._plan.follower(layer)
-            if choices[layer.name].chained and after is not None:
-                by_line[after.name] = choices[layer.name].id
-        return Autoconfig({line: by_line[line] for line in self._plan.lines()})
+        return as_autoconfig(self._plan, choices)
