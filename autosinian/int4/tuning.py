@@ -74,7 +74,7 @@ def rank_layers(
     round, measurements done and measurements in it.
     """
     end = time.monotonic() + time_limit_s
-    distinct = sorted(set(shapes))
+    distinct = tuple(dict.fromkeys(shapes))
     legal = {shape: candidates(shape, batch, shared_limit) for shape in distinct}
     found: dict[LayerShape, dict[Configuration, float]] = {shape: {} for shape in distinct}
     for number in range(_ROUNDS):
