@@ -86,6 +86,8 @@ _WAVE = 132
 _MEASURED_TO_STAY = 128
 _MIDDLE_TILE = 16 * 16 * 7
 _WASTE = 4
+_LONG_STEPS = 32
+"""Pixels of the tiles, of small batches, whose time is that of their steps one after another."""
 
 
 @dataclass(frozen=True)
@@ -236,8 +238,8 @@ def require_valid(identity: int, shape: LayerShape, shared_limit: int, layer: st
 def candidates(shape: LayerShape, batch: int, shared_limit: int) -> tuple[Configuration, ...]:
     """The configurations worth measuring for a shape and batch, in order of id.
 
-    Dropped beforehand: what does not fit; more steps in flight than there are steps; tiles larger
-    than `_WASTE` times the work; small tiles where large ones already fill the GPU; persistent
+    Dropped beforehand: what does not fit; long steps of large tiles; more steps in flight than
+    there are steps; tiles larger than `_WASTE` times the work; small tiles where large ones already fill the GPU; persistent
     programs that would make only a few tiles each; integer requantization, which is never faster
     (it is there for weights that float32 cannot do).
     """
@@ -245,7 +247,7 @@ def candidates(shape: LayerShape, batch: int, shared_limit: int) -> tuple[Config
     steps_of_bytes = shape.kernel[0] * shape.kernel[1] * shape.slice_bytes
     kept = []
     for choice in configurations().values():
-        if choice.step_bytes == 256 and not choice.stationary:
+        if choice.step_bytes == 256 and not choice.stationary and choice.pixels > _LONG_STEPS:
             continue
         if choice.integer_requantize or refusal(choice, shape, shared_limit) is not None:
             continue

@@ -98,6 +98,12 @@ def test_candidates_fit_and_rounds_choose_from_them(shape: LayerShape, batch: in
     assert default_configuration(shape, batch, SHARED_BYTES) in first
 
 
+def test_long_steps_are_tried_for_small_tiles_alone() -> None:
+    deep = LayerShape(7, 7, 512, 4, 7, 7, 512, 4, (3, 3), (1, 1), (1, 1))
+    long = [c for c in candidates(deep, 1, SHARED_BYTES) if c.step_bytes == 256]
+    assert {choice.pixels for choice in long if not choice.stationary} == {16, 32}
+
+
 def test_small_batches_get_small_tiles() -> None:
     small = default_configuration(SHAPES[3], 1, SHARED_BYTES)
     large = default_configuration(SHAPES[3], BATCH, SHARED_BYTES)
