@@ -239,9 +239,9 @@ def candidates(shape: LayerShape, batch: int, shared_limit: int) -> tuple[Config
     """The configurations worth measuring for a shape and batch, in order of id.
 
     Dropped beforehand: what does not fit; long steps of large tiles; more steps in flight than
-    there are steps; tiles larger than `_WASTE` times the work; small tiles where large ones already fill the GPU; persistent
-    programs that would make only a few tiles each; integer requantization, which is never faster
-    (it is there for weights that float32 cannot do).
+    there are steps; tiles larger than `_WASTE` times the work; small tiles where large ones
+    already fill the GPU; persistent programs that would make only a few tiles each; integer
+    requantization, which is never faster (it is there for weights that float32 cannot do).
     """
     pixels = shape.out_pixels * batch
     steps_of_bytes = shape.kernel[0] * shape.kernel[1] * shape.slice_bytes
