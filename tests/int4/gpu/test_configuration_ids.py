@@ -8,6 +8,10 @@ from autosinian.int4.gpu.launch import constants
 from tests.int4.gpu.single_layers import chained_pair, pointwise, run
 
 
+# Interpreted, there is room for what no GPU has.
+MUCH = 1 << 20
+
+
 @pytest.fixture(scope="module")
 def device() -> Device:
     return open_device()
@@ -26,7 +30,7 @@ def test_every_id_of_a_tile_is_exact(tile: int, device: Device) -> None:
             layer, after = chained_pair(2 * choice.step_bytes, choice.channels, seed=choice.id)
         else:
             layer = pointwise(2 * choice.step_bytes, choice.channels, True, seed=choice.id)
-        assert refusal(choice, layer.shape, device.shared_bytes) is None
+        assert refusal(choice, layer.shape, MUCH) is None
         values = constants(layer, choice, 9, after) | {"STAGES": 0}
         key = tuple(sorted(values.items()))
         if key not in seen:
