@@ -7,7 +7,6 @@ from autosinian.int4.gpu.device import Device, open_device
 from autosinian.int4.gpu.launch import constants
 from tests.int4.gpu.single_layers import chained_pair, pointwise, run
 
-
 # Interpreted, there is room for what no GPU has.
 MUCH = 1 << 20
 
