@@ -43,6 +43,8 @@ from search_quality.runner import ALONE, UNEQUAL, run
 
 REPORTED_SEEDS = range(100, 110)
 FIRST_PROBLEMS = ("cifar10 gpu", "nas-bench-201 cifar10")
+EARLIER_PROBLEMS = ("cifar10 gpu",)
+"""Where an earlier search on another device can be learnt from."""
 ASYNCHRONOUS = ("joint-warm", "random", "linas-warm", "tpe-warm")
 """Searches that are run with eight workers on the first problem before anything on the others."""
 WORKERS = {1: ALONE, 8: UNEQUAL}
@@ -145,7 +147,15 @@ def jobs(options: argparse.Namespace) -> list[Job]:
     """What is to be run, in its order."""
     done = {tuple(row[name] for name in KEY) for row in read_rows(options.output)}
     every = itertools.product(options.problems, options.methods, options.workers, options.seeds)
-    return sorted((job for job in every if tuple(map(str, job)) not in done), key=rank)
+    return sorted(
+        (
+            (problem, method, workers, seed)
+            for problem, method, workers, seed in every
+            if (problem, method, str(workers), str(seed)) not in done
+            and (method != "joint-earlier" or problem in EARLIER_PROBLEMS)
+        ),
+        key=rank,
+    )
 
 
 def measure(options: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ import gzip
 import itertools
 import random
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -269,7 +269,25 @@ def cifar10_subnets(device: str) -> Problem:
         gates=gates(),
         warm_start=warm_start(batches),
         work=work,
+        elsewhere=on_processor if device == "gpu" else None,
     )
+
+
+def on_processor() -> Problem:
+    """The space of `gpu` as a processor serves it: accuracy and samples/s, nothing asked of them.
+
+    Its latency at a batch size beyond those measured follows the same straight line.
+    """
+    model = model_of("cpu")
+
+    def evaluate(parameters: Parameters) -> Answer:
+        word, batch = word_of(parameters), int(parameters["batch_size"])
+        accuracy, latency = model.figures(Genes.read([word]), np.array([batch]))
+        samples_per_second = batch / float(latency[0]) * 1e6
+        parts = stages(word, batch, float(latency[0]), "cpu")
+        return Answer((float(accuracy[0]), samples_per_second), {}, parts)
+
+    return replace(cifar10_subnets("gpu"), name="cifar10 processor", evaluate=evaluate)
 
 
 def read_front(device: str, path: Path = FRONTS) -> Points:

@@ -60,7 +60,8 @@ class Problem:
     of the feasible, exact or the best known. Hypervolume is measured from `worst`, the worst
     feasible value of each objective in the space, from `strict`, what a user would take at least,
     and from the nadir of the front. `bound` is on the second objective, for the best accuracy that
-    keeps it. `work` tells the key of each stage by its name, without doing it.
+    keeps it. `work` tells the key of each stage by its name, without doing it. `elsewhere` is the
+    same space on another device, where an earlier search may have been.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Problem:
     gates: Gates = field(default_factory=dict)
     warm_start: Sequence[Parameters] = ()
     work: Callable[[Parameters], Mapping[str, Hashable]] = lambda _: {}
+    elsewhere: "Callable[[], Problem] | None" = None
 
     @property
     def signs(self) -> Points:
