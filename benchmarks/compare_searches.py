@@ -24,6 +24,7 @@ import csv
 import datetime
 import itertools
 import os
+import signal
 import statistics
 import sys
 import time
@@ -286,6 +287,8 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("build/search_quality_runs.csv"))
     options = parser.parse_args()
+    # Ended from outside, it takes its processes with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     # Each run is one process; more threads in it would only be in the others' way.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
