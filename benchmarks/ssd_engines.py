@@ -1,19 +1,19 @@
 """A detector on one engine in INT8, fp16 and fp32: LoadGen's Offline and SingleStream, COCO mAP.
 
     python benchmarks/ssd_engines.py MODEL DATA --engine openvino --output RESULT.csv
-    python benchmarks/ssd_engines.py MODEL DATA --engine tensorrt --worker-python trt86/bin/python \\
-        --batch-size 64 --precisions fp32 int8 int8-fused fp16 --fallback int8-implicit \\
-        --output RESULT.csv
+    python benchmarks/ssd_engines.py MODEL DATA --engine tensorrt --worker-python PYTHON \\
+        --batch-size 64 --precisions fp32 int8 int8-fused fp16 --fallback int8-implicit
 
 MODEL is a detector.pt, DATA a VOC data set with the splits train, val and test. INT8 is equalized,
 calibrated on train, and has the exceptions of `--exceptions` (the list that ssd_quantization chose
 on val). `int8-fused` leaves what a convolution gives to an addition alone unrounded, so that
-TensorRT can add within it; `int8-implicit` is the same scales in TensorRT 8's other form. mAP is of test, from the
-engine files that are timed. All engine files are built side by side; then runs of all precisions
-alternate, so that what else the machine does meets all, and a ratio is the median of its rounds'
-ratios to fp32. Responses are detections: suppression is part of what is timed, by compiled code
-after `autosinian compile-sut`, else by numpy, which bounds fast engines (column `detections`). The
-raw loop is the engine alone. `--step build` leaves engine files in `--work` for a later run.
+TensorRT can add within it; `int8-implicit` is the same scales in TensorRT 8's other form. mAP is of
+test, from the engine files that are timed. All engine files are built side by side; then runs of
+all precisions alternate, so that what else the machine does meets all, and a ratio is the median of
+its rounds' ratios to fp32. Responses are detections: suppression is part of what is timed, by
+compiled code after `autosinian compile-sut`, else by numpy, which bounds fast engines (column
+`detections`). The raw loop is the engine alone. `--step build` leaves engine files in `--work` for
+a later run.
 """
 
 import argparse
@@ -62,7 +62,7 @@ data: {{name: voc, path: "{data}"}}
 engine: {engine}
 scenarios: [Offline, SingleStream]
 objectives: [Offline.samples_per_second]
-quantization: {{precision: [fp32, int8]}}
+quantization: {{precision: [fp32]}}
 measurement: {{min_duration_s: {seconds}, calibration_samples: {calibration}}}
 """
 METRICS = {"Offline": "Offline.samples_per_second", "SingleStream": "SingleStream.latency_ms"}

@@ -165,8 +165,9 @@ def run(args: argparse.Namespace) -> int:
     asymmetric = asymmetric_layers(quantized.encodings(exceptions))
     if asymmetric:
         print(
-            f"asymmetric weights ({', '.join(asymmetric)}): OpenVINO computes such layers in float, "
-            f"and in {args.prefix}_tensorrt.onnx, which takes no zero points, they are symmetric",
+            f"asymmetric weights ({', '.join(asymmetric)}): OpenVINO computes such layers in "
+            f"float, and in {args.prefix}_tensorrt.onnx, which takes no zero points, they are "
+            "symmetric",
             file=sys.stderr,
         )
     folder = args.out / time.strftime("%Y-%m-%d-%H-%M-%S", time.localtime(started))
