@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosinian import __version__
-from autosinian.content import file_sha256
+from autosinian.content import content_key, file_sha256
 from autosinian.detection.export import OUTPUT_NAMES
 from autosinian.detection.joined import join_outputs
 from autosinian.detection.quantization import QuantizationOptions, quantize_on
@@ -65,6 +65,7 @@ objectives: [Offline.samples_per_second]
 quantization: {{precision: [fp32]}}
 measurement: {{min_duration_s: {seconds}, calibration_samples: {calibration}}}
 """
+INT8_FILES = ("int8", "int8-fused")
 METRICS = {"Offline": "Offline.samples_per_second", "SingleStream": "SingleStream.latency_ms"}
 RAW = {"Offline": "raw loop samples/s", "SingleStream": "raw loop median ms"}
 OPTIONS: dict[str, dict[str, Option]] = {
@@ -78,6 +79,9 @@ KEPT = 0.99
 
 BATCH = 8
 RUN_LIMIT_S = 120.0
+GRACE_S = 15.0
+"""A run that began in time may take so much longer; then it is ended."""
+
 MEMORY_LIMIT = 64 << 30
 
 
@@ -113,6 +117,7 @@ class Bench:
     batch_size: int
     options: dict[str, Option]
     offline_options: dict[str, Option]
+    end: float
     files: dict[Case, Path] = field(default_factory=dict)
     build_s: dict[Case, float] = field(default_factory=dict)
 
@@ -174,7 +179,7 @@ class Bench:
         workers = self.opened.workers
         return run(
             job,
-            time_limit_s=RUN_LIMIT_S,
+            time_limit_s=min(RUN_LIMIT_S, max(1.0, self.end + GRACE_S - time.monotonic())),
             memory_limit_bytes=MEMORY_LIMIT,
             python=workers.python or None,
         )
@@ -242,7 +247,10 @@ class Table:
 
 
 def prepare(opened: Workbench, exceptions: Exceptions) -> dict[str, Path]:
-    """The ONNX files, of one output each: fp32, and INT8 as the engine reads it."""
+    """The ONNX files, of one output each: fp32, and INT8 as the engine reads it.
+
+    They are made once in a folder that is kept.
+    """
     network = opened.network
     assert isinstance(network, DetectorNetwork)
     resolution = opened.space.resolutions[0]
@@ -251,7 +259,13 @@ def prepare(opened: Workbench, exceptions: Exceptions) -> dict[str, Path]:
     in_float = opened.evaluator.networks.model(Candidate(subnet, Quantization(), config))
     form = engine_form(opened.engine.name)
     folder = opened.folder / "models"
-    images = opened.evaluator.arrays.get("calibration", resolution).open_inputs()
+    models = {"fp32": in_float, **{name: folder / f"{name}.onnx" for name in INT8_FILES}}
+    calibration = opened.evaluator.arrays.get("calibration", resolution)
+    made_of = content_key(network.sha256, form, exceptions.to_dict(), calibration.key)
+    known = folder / "int8.key"
+    if known.exists() and known.read_text() == made_of:
+        return models
+    images = calibration.open_inputs()
 
     def batches() -> Iterator[NDArray[np.float32]]:
         for start in range(0, len(images), BATCH):
@@ -262,12 +276,11 @@ def prepare(opened: Workbench, exceptions: Exceptions) -> dict[str, Path]:
     encodings = quantized.encodings(exceptions)
     model = export_named(quantized.calibrated.network, (3, resolution, resolution), OUTPUT_NAMES)
     write_encodings(folder / "int8.encodings", encodings)
-    models = {"fp32": in_float}
-    for name in ("int8", "int8-fused"):
+    for name in INT8_FILES:
         fused = name == "int8-fused"
-        models[name] = folder / f"{name}.onnx"
         quantized_file = quantize_onnx(model, encodings, engine=form, fused_adds=fused)
         write_onnx(join_outputs(quantized_file), models[name])
+    known.write_text(made_of)
     return models
 
 
@@ -278,9 +291,7 @@ def build_all(bench: Bench, cases: list[Case], limit_s: float) -> None:
         list(pool.map(lambda case: bench.build(case, limit_s), cases))
 
 
-def measure(
-    bench: Bench, table: Table, names: list[str], fallback: list[str], rounds: int, end: float
-) -> None:
+def measure(bench: Bench, table: Table, names: list[str], fallback: list[str], rounds: int) -> None:
     """mAP of each, then rounds of both scenarios, and the engine's raw loop once."""
     ready = [name for name in names if Case(name, "Offline") in bench.files]
     for name in ready:
@@ -299,7 +310,7 @@ def measure(
             for scenario in METRICS:
                 # Each precision comes first in some rounds.
                 for name in ready[number % len(ready) :] + ready[: number % len(ready)]:
-                    if time.monotonic() > end:
+                    if time.monotonic() > bench.end:
                         print("the time is over", file=sys.stderr)
                         return
                     figure(bench, table, Case(name, scenario), mode, number)
@@ -383,6 +394,7 @@ def main() -> int:
     parser.add_argument(
         "--time", type=float, default=600.0, help="seconds after which no run begins"
     )
+    parser.add_argument("--build-time", type=float, default=600.0, help="seconds for the builds")
     parser.add_argument("--output", type=Path, help="add the rows to this CSV file")
     args = parser.parse_args()
     end = time.monotonic() + args.time
@@ -403,10 +415,11 @@ def main() -> int:
         opened = open_workbench(document, "benchmark", "sqlite:///benchmark.db", choice)
         models = prepare(opened, exceptions)
         offline = json.loads(args.offline_options)
-        bench = Bench(opened, models, args.batch_size, json.loads(args.options), offline)
+        options = json.loads(args.options)
+        bench = Bench(opened, models, args.batch_size, options, offline, end)
         names = [*args.precisions, *args.fallback]
         cases = [Case(name, scenario) for name in names for scenario in METRICS]
-        build_all(bench, cases, max(1.0, end - time.monotonic()))
+        build_all(bench, cases, min(args.build_time, max(1.0, end - time.monotonic())))
         if args.step == "build":
             return 0 if len(bench.files) == len(cases) else 1
         about: dict[str, object] = {
@@ -423,7 +436,7 @@ def main() -> int:
         }
         table = Table(output, about)
         if bench.files:
-            measure(bench, table, args.precisions, args.fallback, args.rounds, end)
+            measure(bench, table, args.precisions, args.fallback, args.rounds)
     rows = table.rows()
     for row in rows:
         print(

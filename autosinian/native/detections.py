@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosinian.content import content_key, file_sha256
+from autosinian.errors import InputError
 from autosinian.native.loadgen import cache_folder
 
 DETECTIONS_SOURCE = Path(__file__).with_name("detections.cc")
@@ -45,6 +46,7 @@ class CompiledDetections:
 
     `defaults` is `boxes x 4` (x, y of the centre, width, height), `classes` counts the background;
     the rest is the rule of `autosinian.detection.suppression` and the variances of the offsets.
+    Raises `InputError` for a library that does not load.
     """
 
     def __init__(
@@ -60,7 +62,13 @@ class CompiledDetections:
         kept: int,
         threads: int,
     ) -> None:
-        self._function = ctypes.CDLL(str(library)).autosinian_detections
+        try:
+            self._function = ctypes.CDLL(str(library)).autosinian_detections
+        except (OSError, AttributeError) as error:
+            raise InputError(
+                f"compiled code must load, but {library} does not ({error}); compile it again by "
+                "`autosinian compile-sut`, or `autosinian compile-sut --remove`"
+            ) from error
         self._function.restype = None
         self._defaults = np.ascontiguousarray(defaults, np.float32)
         self._length = (4 + classes) * len(defaults)

@@ -97,6 +97,16 @@ def test_without_it_numpy_answers_and_it_is_removed_by_command(
     assert find_library() is None
 
 
+def test_a_library_that_does_not_load_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    library_path().parent.mkdir(parents=True)
+    library_path().write_text("no library")
+    with pytest.raises(InputError, match=r"must load, but .*detections\.so does not"):
+        answers_for(TASK)
+
+
 def test_a_missing_compiler_is_named() -> None:
     with pytest.raises(InputError, match="a C\\+\\+ compiler must be installed, but `no-such-c"):
         compile_detections(compiler="no-such-compiler")
