@@ -1,6 +1,6 @@
 """A detector on one engine in INT8, fp16 and fp32: LoadGen's Offline and SingleStream, COCO mAP.
 
-    python benchmarks/ssd_engines.py MODEL DATA --engine openvino --output RESULT.csv
+    python benchmarks/ssd_engines.py MODEL DATA --output benchmarks/results/ssd_openvino.csv
     python benchmarks/ssd_engines.py MODEL DATA --engine tensorrt --worker-python PYTHON \\
         --batch-size 64 --precisions fp32 int8 int8-fused fp16 --fallback int8-implicit
 
