@@ -6,8 +6,8 @@
 between on those subnets that were measured there), beside how far one measurement lies from the
 figure that is told (for accuracy: the standard error of so many images). `--fronts` searches each
 problem's model by genetic search from several starts, then by all changes of one gene until none
-helps, and writes
-`search_quality/cifar10_fronts.csv`: what the benchmark calls the best known front.
+helps, and writes `--output`, by default `search_quality/cifar10_fronts.csv`: what the benchmark
+calls the best known front.
 """
 
 import argparse
@@ -121,6 +121,7 @@ def main() -> None:
     )
     parser.add_argument("--errors", type=Path, help="CSV file of held-out errors to write")
     parser.add_argument("--fronts", action="store_true", help="write the best known fronts")
+    parser.add_argument("--output", type=Path, default=FRONTS, help="CSV file of the fronts")
     parser.add_argument("--devices", nargs="*", default=["gpu", "cpu"], choices=["gpu", "cpu"])
     parser.add_argument("--population", type=int, default=600)
     parser.add_argument("--generations", type=int, default=150)
@@ -159,7 +160,7 @@ def main() -> None:
                 f"{device}: {len(found)} points so far, {time.monotonic() - start:.0f} s",
                 file=sys.stderr,
             )
-        write(FRONTS, found)
+        write(options.output, found)
 
 
 if __name__ == "__main__":

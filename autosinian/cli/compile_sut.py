@@ -10,6 +10,7 @@ compiled part launches the CUDA graphs that an engine has captured, so it serves
 `graphs`, samples in the device's memory (`samples: device` in the torch engine) and no copy
 streams; every other session is answered by Python as before. A measurement's versions say which
 (`sut`). It needs a C++ compiler, and downloads LoadGen's sources of the installed version.
+A detector's boxes are chosen by compiled code then, whatever the session (`detections` tells).
 
 examples:
   autosinian compile-sut                      once for each interpreter that runs workers
@@ -34,16 +35,18 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compile or remove; prints the module's path."""
-    from autosinian.native.compile import compile_sut
+    """Compile or remove; prints the paths of module and library."""
+    from autosinian.native.compile import compile_detections, compile_sut
+    from autosinian.native.detections import find_library
     from autosinian.native.loadgen import find_module
 
     if arguments.remove:
-        found = find_module()
-        if found is not None:
-            found.unlink()
-        print("nothing was compiled" if found is None else f"removed {found}")
+        found = [path for path in (find_module(), find_library()) if path is not None]
+        for path in found:
+            path.unlink()
+        print("\n".join(f"removed {path}" for path in found) or "nothing was compiled")
         return 0
     print("compiling LoadGen with systems under test (about a minute)", file=sys.stderr)
     print(compile_sut(source=arguments.source, compiler=arguments.compiler))
+    print(compile_detections(compiler=arguments.compiler))
     return 0

@@ -1,5 +1,6 @@
 """Encodings put into an fp32 ONNX as explicit Q/DQ, as each engine can read them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,14 +35,21 @@ class _Grid:
     zero_point: NDArray[np.int8] | NDArray[np.uint8]
 
 
-def quantize_onnx(model: onnx.ModelProto, encodings: Encodings, *, engine: str) -> onnx.ModelProto:
+def quantize_onnx(
+    model: onnx.ModelProto, encodings: Encodings, *, engine: str, fused_adds: bool = False
+) -> onnx.ModelProto:
     """A copy of `model`, from `export_named`, with the ranges of `encodings` as Q/DQ for `engine`.
 
     A convolution or fully connected layer runs in INT8 where its input and its weight have 8-bit
     encodings, an addition or a pooling where all its inputs have; the rest stays float, biases
-    too. For `openvino` the grids are those of the encodings, but asymmetric weights, which no
-    engine runs in INT8, are encoded again symmetrically; for `tensorrt` asymmetric and unsigned
-    activations are as well, over the greater side of their range. Raises `InputError` for an
+    too. For `openvino` the grids are those of the encodings: a layer with asymmetric weights then
+    reads INT8 and computes in float, as OpenVINO has no other way. For `tensorrt`, which knows no
+    zero points, asymmetric weights and asymmetric or unsigned activations are encoded again
+    symmetrically, over the greater side of their range. With `fused_adds` what a
+    convolution gives to an addition alone is not rounded, if the addition's other input is: then
+    TensorRT adds within the convolution
+    (https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quantized-types.html,
+    Q/DQ placement). Raises `InputError` for an
     encoding that the file has no tensor for, `TrialFailure` where the result breaks the lint.
     """
     if engine not in ENGINES:
@@ -54,6 +62,8 @@ def quantize_onnx(model: onnx.ModelProto, encodings: Encodings, *, engine: str) 
     wanted: dict[str, None] = {}
     for node in chosen:
         wanted.update((name, None) for name in node.input[: _DATA_INPUTS[node.op_type]])
+    for name in _added_within(graph, chosen) if fused_adds else ():
+        wanted.pop(name, None)
     constants = initializers(graph)
     added: list[onnx.TensorProto] = []
     dequantizers: list[onnx.NodeProto] = []
@@ -63,7 +73,7 @@ def quantize_onnx(model: onnx.ModelProto, encodings: Encodings, *, engine: str) 
             name = node.input[1]
             if name not in replaced:
                 weight = np.asarray(constants[name], np.float32)
-                grid = _weight_grid(weight, encodings.parameters[name])
+                grid = _weight_grid(weight, encodings.parameters[name], engine)
                 added += _quantized_weight(name, weight, grid)
                 dequantizers.append(_node("DequantizeLinear", name, f"{name}_quantized", 0))
                 replaced.add(name)
@@ -131,6 +141,19 @@ def _int8_nodes(graph: onnx.GraphProto, encodings: Encodings) -> list[onnx.NodeP
     return chosen
 
 
+def _added_within(graph: onnx.GraphProto, chosen: list[onnx.NodeProto]) -> Iterator[str]:
+    """Of each addition in INT8 the input that comes from a convolution in INT8 and goes nowhere
+    else; of two such the first."""
+    readers = consumers(graph)
+    convolutions = {node.output[0] for node in chosen if node.op_type == "Conv"}
+    for node in chosen:
+        if node.op_type == "Add":
+            alone = [
+                name for name in node.input if name in convolutions and len(readers[name]) == 1
+            ]
+            yield from alone[:1]
+
+
 def _activation_grid(encoding: Encoding, engine: str) -> _Grid:
     if encoding.highest <= 127 and encoding.lowest >= -128 and encoding.is_symmetric:
         return _Grid(np.array(encoding.scale, np.float32), np.array(0, np.int8))
@@ -140,25 +163,48 @@ def _activation_grid(encoding: Encoding, engine: str) -> _Grid:
     return _Grid(np.array(encoding.scale, np.float32), np.array(-encoding.offset, np.uint8))
 
 
-def _weight_grid(weight: NDArray[np.float32], encodings: tuple[Encoding, ...]) -> _Grid:
-    """Signed and symmetric, one scale per channel: equal ones where the encoding is one."""
-    scales = [
-        item.scale
-        if item.is_symmetric and item.highest <= 127
-        else max(item.maximum, -item.minimum) / 127
-        for item in encodings
+def asymmetric_layers(encodings: Encodings) -> list[str]:
+    """Layers whose 8-bit weights have a zero point of their own, by name."""
+    return [
+        name.removesuffix(".weight")
+        for name, items in encodings.parameters.items()
+        if name.endswith(".weight") and any(_has_zero_point(item) for item in items)
     ]
-    column = np.broadcast_to(np.array(scales, np.float32), len(weight)).copy()
-    return _Grid(column, np.zeros(len(weight), np.int8))
+
+
+def _has_zero_point(encoding: Encoding) -> bool:
+    return encoding.is_int8 and not encoding.is_symmetric
+
+
+def _weight_grid(
+    weight: NDArray[np.float32], encodings: tuple[Encoding, ...], engine: str
+) -> _Grid:
+    """Signed, one scale per channel: equal ones where the encoding is one."""
+    grids = [_weight_step(item, engine) for item in encodings]
+    scales = np.array([scale for scale, _ in grids], np.float32)
+    points = np.array([point for _, point in grids], np.int8)
+    channels = len(weight)
+    return _Grid(np.broadcast_to(scales, channels).copy(), np.broadcast_to(points, channels).copy())
+
+
+def _weight_step(encoding: Encoding, engine: str) -> tuple[float, int]:
+    """Scale and zero point of int8."""
+    if encoding.is_symmetric and encoding.highest <= 127:
+        return encoding.scale, 0
+    if engine == "openvino" and _has_zero_point(encoding):
+        return encoding.scale, -128 - encoding.lowest
+    return max(encoding.maximum, -encoding.minimum) / 127, 0
 
 
 def _quantized_weight(
     name: str, weight: NDArray[np.float32], grid: _Grid
 ) -> list[onnx.TensorProto]:
-    scales = grid.scale.astype(np.float64).reshape(-1, *[1] * (weight.ndim - 1))
-    whole = np.clip(np.rint(weight.astype(np.float64) / scales), -128, 127).astype(np.int8)
+    shape = (-1, *[1] * (weight.ndim - 1))
+    scales = grid.scale.astype(np.float64).reshape(shape)
+    points = grid.zero_point.astype(np.float64).reshape(shape)
+    whole = np.rint(weight.astype(np.float64) / scales) + points
     return [
-        numpy_helper.from_array(whole, f"{name}_quantized"),
+        numpy_helper.from_array(np.clip(whole, -128, 127).astype(np.int8), f"{name}_quantized"),
         numpy_helper.from_array(grid.scale, f"{name}_scale"),
         numpy_helper.from_array(grid.zero_point, f"{name}_zero_point"),
     ]

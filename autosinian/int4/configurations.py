@@ -23,6 +23,7 @@ The ids of published autoconfig files (0 to 40) name another engine's kernels; o
 All give the same results, bit for bit; only time differs.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -85,6 +86,8 @@ _WAVE = 132
 _MEASURED_TO_STAY = 128
 _MIDDLE_TILE = 16 * 16 * 7
 _WASTE = 4
+_LONG_STEPS = 32
+"""Pixels of the tiles, of small batches, whose time is that of their steps one after another."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,11 @@ def shared_bytes(configuration: Configuration, shape: LayerShape) -> int:
     if branch is not None and branch.kind == "downsample":
         taps += branch.channels * branch.bits // 8
     ahead = max(1, configuration.stages - 1) if configuration.stages > 1 else 0
-    return taps * planes * configuration.channels + ahead * taps * configuration.pixels
+    need = taps * planes * configuration.channels + ahead * taps * configuration.pixels
+    if branch is not None and branch.kind == "identity":
+        # A tile of it for each step in flight, and one that is spread over the threads.
+        need += (ahead + 1) * configuration.pixels * configuration.channels * branch.bits // 8
+    return need
 
 
 def refusal(configuration: Configuration, shape: LayerShape, shared_limit: int) -> str | None:
@@ -231,16 +238,16 @@ def require_valid(identity: int, shape: LayerShape, shared_limit: int, layer: st
 def candidates(shape: LayerShape, batch: int, shared_limit: int) -> tuple[Configuration, ...]:
     """The configurations worth measuring for a shape and batch, in order of id.
 
-    Dropped beforehand: what does not fit; more steps in flight than there are steps; tiles larger
-    than `_WASTE` times the work; small tiles where large ones already fill the GPU; persistent
-    programs that would make only a few tiles each; integer requantization, which is never faster
-    (it is there for weights that float32 cannot do).
+    Dropped beforehand: what does not fit; long steps of large tiles; more steps in flight than
+    there are steps; tiles larger than `_WASTE` times the work; small tiles where large ones
+    already fill the GPU; persistent programs that would make only a few tiles each; integer
+    requantization, which is never faster (it is there for weights that float32 cannot do).
     """
     pixels = shape.out_pixels * batch
     steps_of_bytes = shape.kernel[0] * shape.kernel[1] * shape.slice_bytes
     kept = []
     for choice in configurations().values():
-        if choice.step_bytes == 256 and not choice.stationary:
+        if choice.step_bytes == 256 and not choice.stationary and choice.pixels > _LONG_STEPS:
             continue
         if choice.integer_requantize or refusal(choice, shape, shared_limit) is not None:
             continue
@@ -329,7 +336,41 @@ def default_configuration(shape: LayerShape, batch: int, shared_limit: int) -> C
     ]
     if not choices:
         raise InputError(f"no kernel configuration fits a layer of shape {shape.text}")
-    return min(choices, key=lambda choice: _cost(choice, shape, batch))
+    return min(choices, key=lambda choice: rough_cost(choice, shape, batch))
+
+
+def valid_configurations(shape: LayerShape, shared_limit: int) -> tuple[Configuration, ...]:
+    """All that fit a shape by themselves: without chained ones, which are of two layers."""
+    return tuple(
+        choice
+        for choice in configurations().values()
+        if not choice.chained
+        and not choice.integer_requantize
+        and refusal(choice, shape, shared_limit) is None
+    )
+
+
+def nearest_configuration(choice: Configuration, fitting: Sequence[Configuration]) -> Configuration:
+    """The one of `fitting` that differs least from `choice`: in flavour, tile, step, stages, warps.
+
+    `choice` itself where it is there.
+    """
+    if choice in fitting:
+        return choice
+    return min(fitting, key=lambda other: (*_distance(choice, other), other.id))
+
+
+def _distance(choice: Configuration, other: Configuration) -> tuple[float, ...]:
+    """How far two configurations are from each other, what matters most first."""
+    flavours = zip(_flavour(choice), _flavour(other), strict=True)
+    pairs = ((choice.pixels, other.pixels), (choice.channels, other.channels))
+    return (
+        sum(a != b for a, b in flavours),
+        sum(abs(math.log2(a / b)) for a, b in pairs),
+        abs(math.log2(choice.step_bytes / other.step_bytes)),
+        abs(choice.stages - other.stages),
+        abs(choice.warps - other.warps),
+    )
 
 
 def _tile(choice: Configuration) -> tuple[int, int, int]:
@@ -369,8 +410,8 @@ def _programs(choice: Configuration, shape: LayerShape, batch: int) -> int:
     return -(-pixels // choice.pixels) * (shape.out_channels // choice.channels)
 
 
-def _cost(choice: Configuration, shape: LayerShape, batch: int) -> tuple[float, int]:
-    """A rough time: whole waves of tiles, each costing its area and a fixed start."""
+def rough_cost(choice: Configuration, shape: LayerShape, batch: int) -> tuple[float, int]:
+    """A rough time, then the id: whole waves of tiles, each costing its area and a fixed start."""
     waves = -(-_programs(choice, shape, batch) // (2 * _WAVE))
     pressure = choice.pixels * choice.channels / (32 * choice.warps)
     return waves * (choice.pixels * choice.channels + 2048) * (1.5 if pressure > 64 else 1.0) * (

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from autosinian.engine.torch_lane import as_tensor
 from autosinian.int4.bounds import bounds
 from autosinian.int4.cpu_layers import Convolution, Rescale, average_pool, max_pool
 from autosinian.int4.exact_gemm import ExactWeights
@@ -80,7 +81,7 @@ class CpuExecutor:
         convolution = Convolution(unit.conv)
         if unit.residual is None:
             return self._convolved(convolution, self._rescale(unit.quantize, unit.conv))
-        bias = torch.from_numpy(unit.conv.bias)
+        bias = as_tensor(unit.conv.bias)
         residual, quantize = self._rescale(unit.residual), self._rescale(unit.quantize)
 
         def step(maps: torch.Tensor) -> torch.Tensor:

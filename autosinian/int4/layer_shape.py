@@ -11,7 +11,7 @@ def padded(channels: int) -> int:
     return -(-channels // GROUP) * GROUP
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class ResidualShape:
     """What is added to the accumulators before the ReLU: `identity` of the output's size, or a
     downsample convolution (`kernel`, `stride` of input pixels `height x width`).
@@ -27,7 +27,7 @@ class ResidualShape:
     weight_bits: int = 4
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class LayerShape:
     """One launch: a convolution, its residual and its requantization, for one image.
 

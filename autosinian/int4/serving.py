@@ -7,7 +7,7 @@ import torch
 
 from autosinian.engine.device_session import DeviceSession, batch_sizes
 from autosinian.engine.processor import usable_cores
-from autosinian.engine.torch_lane import Batches, Layout, Network, Placed, use_threads
+from autosinian.engine.torch_lane import Batches, Layout, Network, Placed, as_tensor, use_threads
 from autosinian.engine.torch_session import GATHERING_THREADS, serve, told_failure
 from autosinian.int4.cpu_executor import CpuExecutor
 from autosinian.int4.images import STEP
@@ -78,7 +78,7 @@ def networks_on_gpu(
     device, planned = open_device(), plan(model.network)
     choices = chosen(planned, model.autoconfig, device.shared_bytes)
     prepared = PreparedNetwork(planned, device)
-    scale = torch.from_numpy(model.network.out_scale.copy()).to(device.torch_device)
+    scale = as_tensor(model.network.out_scale).to(device.torch_device)
 
     def network_for(size: int) -> Network:
         executor = Executor(prepared, size, choices)

@@ -8,12 +8,21 @@ time is not all it costs.
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Protocol
 
-from autosinian.int4.configurations import Configuration, candidates, first_round, next_round
+from autosinian.int4.configurations import (
+    Configuration,
+    candidates,
+    first_round,
+    nearest_configuration,
+    next_round,
+    rough_cost,
+    valid_configurations,
+)
 from autosinian.int4.layer_shape import LayerShape
 
 STOP_FACTOR = 3.0
@@ -22,6 +31,7 @@ STOP_FACTOR = 3.0
 _ROUNDS = 3
 _LEADING_TILES = 2
 _WORTH = 0.998
+_SHARE_OF_SHAPES = 4
 
 
 class LayerTimer(Protocol):
@@ -58,19 +68,23 @@ def rank_layers(
     time_limit_s: float = math.inf,
     tell: Callable[[int, int, int], None] = lambda round_number, done, total: None,
 ) -> Ranking:
-    """Measure candidates for each distinct shape; rounds not begun within the limit are left out.
+    """Measure candidates for each distinct shape, most promising first, within the limit.
 
-    `tell` hears the number of the round, measurements done and measurements in it.
+    One that runs of each shape is measured whatever the limit. `tell` hears the number of the
+    round, measurements done and measurements in it.
     """
     end = time.monotonic() + time_limit_s
-    distinct = sorted(set(shapes))
+    distinct = tuple(dict.fromkeys(shapes))
     legal = {shape: candidates(shape, batch, shared_limit) for shape in distinct}
     found: dict[LayerShape, dict[Configuration, float]] = {shape: {} for shape in distinct}
     for number in range(_ROUNDS):
         queues = []
         for shape in distinct:
             chosen = (
-                first_round(legal[shape], shape)
+                sorted(
+                    first_round(legal[shape], shape),
+                    key=lambda choice: rough_cost(choice, shape, batch),
+                )
                 if number == 0
                 else next_round(
                     legal[shape],
@@ -81,18 +95,19 @@ def rank_layers(
             queues.append([(shape, choice) for choice in chosen if choice not in found[shape]])
         # Every shape's most promising first, as the limit may cut a round short.
         wanted = [pair for row in zip_longest(*queues) for pair in row if pair is not None]
-        if number and time.monotonic() > end:
-            break
         timer.prepare(wanted)
         for done, (shape, choice) in enumerate(wanted):
+            if time.monotonic() > end and _sorted(found[shape]):
+                continue
             tell(number + 1, done, len(wanted))
             best = min(
                 (spent for other, spent in found[shape].items() if other.chained == choice.chained),
                 default=math.inf,
             )
             found[shape][choice] = timer.seconds(shape, choice, best * STOP_FACTOR)
-            if time.monotonic() > end and number:
-                break
+        if time.monotonic() > end:
+            timer.prepare(())
+            break
     return {shape: _sorted(_beyond_follower(shape, found)) for shape in distinct}
 
 
@@ -121,17 +136,62 @@ def best_choices(layers: Mapping[str, LayerShape], ranking: Ranking) -> dict[str
     }
 
 
-def best_single(layers: Mapping[str, LayerShape], ranking: Ranking) -> Configuration | None:
-    """The configuration with the least total time among those measured for every layer."""
-    totals: dict[Configuration, float] = {}
-    counts: dict[Configuration, int] = {}
-    for shape in layers.values():
-        for entry in ranking[shape]:
-            choice = entry.configuration
-            totals[choice] = totals.get(choice, 0.0) + entry.seconds
-            counts[choice] = counts.get(choice, 0) + 1
-    everywhere = [choice for choice, count in counts.items() if count == len(layers)]
-    return min(everywhere, key=lambda choice: totals[choice], default=None)
+@dataclass(frozen=True)
+class Single:
+    """One configuration for all layers: what each runs, the same or what is nearest to it.
+
+    `replaced` are the launches that it does not fit; `estimate` the seconds of all launches.
+    """
+
+    configuration: Configuration
+    choices: Mapping[str, Configuration]
+    replaced: tuple[str, ...]
+    estimate: float
+
+
+def single_configurations(
+    layers: Mapping[str, LayerShape], ranking: Ranking, shared_limit: int
+) -> list[Single]:
+    """What was measured on a quarter of the shapes as the only one, least total time first.
+
+    What was not measured is taken to be as far from its shape's best as the configuration is
+    elsewhere.
+    """
+    times = {
+        shape: {entry.configuration: entry.seconds for entry in entries}
+        for shape, entries in ranking.items()
+        if entries
+    }
+    counts = Counter(choice for of_shape in times.values() for choice in of_shape)
+    measured = [
+        choice
+        for choice, count in counts.items()
+        if _SHARE_OF_SHAPES * count >= len(times) and not choice.chained
+    ]
+    fitting = {shape: valid_configurations(shape, shared_limit) for shape in times}
+    found = []
+    for choice in sorted(measured, key=lambda choice: choice.id):
+        factors = [
+            of_shape[choice] / min(of_shape.values())
+            for of_shape in times.values()
+            if choice in of_shape
+        ]
+        factor = sum(factors) / len(factors)
+        nearest = {shape: nearest_configuration(choice, fitting[shape]) for shape in times}
+        choices = {name: nearest[shape] for name, shape in layers.items() if shape in nearest}
+        found.append(
+            Single(
+                choice,
+                choices,
+                tuple(name for name, used in choices.items() if used != choice),
+                sum(
+                    times[shape].get(nearest[shape], factor * min(times[shape].values()))
+                    for shape in layers.values()
+                    if shape in times
+                ),
+            )
+        )
+    return sorted(found, key=lambda single: (single.estimate, single.configuration.id))
 
 
 def exchange_jointly(

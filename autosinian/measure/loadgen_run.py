@@ -13,7 +13,7 @@ import numpy as np
 from autosinian.engine.protocol import Session
 from autosinian.engine.registry import get_engine
 from autosinian.errors import InputError, TrialFailure
-from autosinian.measure.answers import Answers, answers_for
+from autosinian.measure.answers import Answers, Detections, answers_for
 from autosinian.measure.device_feed import DevicesFeed
 from autosinian.measure.feed import Feed, open_feed, takes_int8
 from autosinian.measure.logs import find_log, read_verdict
@@ -275,6 +275,12 @@ def _loadgen(run: _Run, settings: Any) -> Measurement:
     return _result(run, took, "c++" if native else "python")
 
 
+def _made_by(run: _Run) -> dict[str, str]:
+    """What makes a detector's answers; nothing for others."""
+    answers = run.answers
+    return {"detections": answers.made_by} if isinstance(answers, Detections) else {}
+
+
 def _result(run: _Run, took: float, sut: str) -> Measurement:
     job = run.job
     folder = Path(job.output_folder)
@@ -303,5 +309,5 @@ def _result(run: _Run, took: float, sut: str) -> Measurement:
         samples=count,
         loadgen_s=took,
         log_folder=job.output_folder,
-        versions={**_versions(run), "sut": sut},
+        versions={**_versions(run), "sut": sut, **_made_by(run)},
     )

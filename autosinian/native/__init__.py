@@ -1,1 +1,2 @@
-"""LoadGen compiled together with systems under test in C++, optional; may import errors only."""
+"""LoadGen compiled together with systems under test in C++, and detections in C++; optional. May
+import errors and content only."""

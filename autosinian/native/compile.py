@@ -1,4 +1,5 @@
-"""Compile LoadGen's sources together with `sut.cc` into a module that replaces `mlperf_loadgen`."""
+"""Compile LoadGen's sources together with `sut.cc` into a module that replaces `mlperf_loadgen`,
+and `detections.cc` into a library."""
 
 import importlib.util
 import os
@@ -14,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from autosinian.errors import AutosinianError, InputError
+from autosinian.native.detections import DETECTIONS_SOURCE, library_path
 from autosinian.native.loadgen import SUT_SOURCE, module_path
 
 _OPTIONS = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-DNDEBUG")
@@ -33,12 +35,7 @@ def compile_sut(
     `InputError` for a missing compiler or an archive of another version, `AutosinianError` where
     a download or the compiler fails.
     """
-    program = shutil.which(compiler or os.environ.get("CXX", "c++"))
-    if program is None:
-        raise InputError(
-            f"a C++ compiler must be installed, but `{compiler or 'c++'}` is not found; install "
-            "g++, or name one with `--compiler`"
-        )
+    program = _compiler(compiler)
     target = module_path()
     wanted = version("mlcommons-loadgen")
     with tempfile.TemporaryDirectory(prefix="autosinian-sut-") as folder:
@@ -68,6 +65,31 @@ def compile_sut(
         _run([program, "-shared", *map(str, objects), "-o", str(made), "-ldl", "-lpthread"])
         _put(made, target)
     return target
+
+
+def compile_detections(*, compiler: str | None = None, optimization: str = "-O3") -> Path:
+    """Compile what makes detections of a detector's outputs; the library's path.
+
+    Raises `InputError` for a missing compiler, `AutosinianError` where the compiler fails.
+    """
+    program, target = _compiler(compiler), library_path()
+    # numpy, whose figures it repeats, contracts nothing.
+    options = [*_OPTIONS, "-ffp-contract=off", optimization]
+    with tempfile.TemporaryDirectory(prefix="autosinian-detections-") as folder:
+        made = Path(folder) / target.name
+        _run([program, *options, "-shared", str(DETECTIONS_SOURCE), "-o", str(made), "-lpthread"])
+        _put(made, target)
+    return target
+
+
+def _compiler(name: str | None) -> str:
+    program = shutil.which(name or os.environ.get("CXX", "c++"))
+    if program is None:
+        raise InputError(
+            f"a C++ compiler must be installed, but `{name or 'c++'}` is not found; install "
+            "g++, or name one with `--compiler`"
+        )
+    return program
 
 
 def _put(made: Path, target: Path) -> None:

@@ -27,8 +27,8 @@ def lint(
 ) -> list[str]:
     """`lint_onnx` for a model in memory. One without Q/DQ is only checked as fp32.
 
-    `signed=False` allows uint8 activations and their zero points, which OpenVINO alone reads as
-    they are meant; nodes named `in_float` are left in float on purpose.
+    `signed=False` allows uint8 activations and zero points, also of weights, which OpenVINO alone
+    reads as they are meant; nodes named `in_float` are left in float on purpose.
     """
     graph = model.graph
     problems = list(_reduce_axes(graph))
@@ -67,7 +67,7 @@ def _parameters(graph: onnx.GraphProto, signed: bool) -> Iterator[str]:
             pass
         elif zero_point.dtype != np.int8:
             yield f"{label} must be int8, but its zero point is {zero_point.dtype}"
-        elif zero_point.any():
+        elif zero_point.any() and (signed or not per_channel):
             yield f"{label} must be symmetric, but a zero point is not 0"
         if not (np.isfinite(scale) & np.greater(scale, 0)).all():
             yield f"{label} must have positive scales"

@@ -94,7 +94,9 @@ class Search:
         metrics = workbench.document.metrics
         first = [self._baseline] if self._baseline_in_space() else []
         first += candidates_to_try(beginning.earlier, self._space, metrics, most=EARLIER_TO_TRY)
-        first += self._space.warm_start()
+        # The joint sampler's own design goes on from the extremes; Optuna's samplers have none.
+        few = beginning.sampler == "joint"
+        first += self._space.warm_start(uniform=0) if few else self._space.warm_start()
         self._sampler = DistinctSampler(
             self._space,
             self._store,

@@ -298,8 +298,8 @@ class Space:
     def _default_serving(self) -> tuple[tuple[str, Option], ...]:
         return tuple(sorted((tunable.name, tunable.default) for tunable in self._serving))
 
-    def warm_start(self) -> list[Candidate]:
-        """Candidates worth knowing before any model is trained: extremes and uniform subnets.
+    def warm_start(self, uniform: int = 7) -> list[Candidate]:
+        """Candidates worth knowing before any model is trained: extremes, a few uniform subnets.
 
         Multivariate TPE after the uniform subnets reached 0.98 of the reference hypervolume where
         the default sampler reached 0.86 (OFA surrogate, 200 evaluations). Where there is one
@@ -332,9 +332,9 @@ class Space:
             self._supernet.smallest(self.resolutions[-1]),
         ]
         # A few of the uniform subnets, the same ones every time.
-        uniform = [s for r in self.resolutions for s in self._supernet.uniform(r)]
-        random.Random(0).shuffle(uniform)
-        subnets += uniform[:7]
+        others = [s for r in self.resolutions for s in self._supernet.uniform(r)]
+        random.Random(0).shuffle(others)
+        subnets += others[:uniform]
         found = [make(s, fastest, batches[i % len(batches)]) for i, s in enumerate(subnets)]
         return list(dict.fromkeys(found))
 

@@ -1,11 +1,11 @@
 """The searches that are compared, each asked for parameters and told what they gave."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from autosinian.search.strategy.acquisition import Estimate
 from autosinian.search.strategy.axes import Gate
@@ -20,6 +20,9 @@ from search_quality.whole_trials import WholeTrials
 SECONDS = "seconds"
 LEAST_CHANCE = 0.02
 """A trial less likely to join the front is stopped."""
+FIRST = 5
+"""The joint sampler begins with so many of the warm start, the extremes, as the product does."""
+EARLIER_TRIALS = 200
 
 
 class Exhausted(Exception):  # noqa: N818  (an end, not a failure)
@@ -109,19 +112,37 @@ class StagedJoint(OptunaMethod):
 
 
 def _joint_sampler(
-    problem: Problem, seed: int, *, warm: bool, stages: Stages | None = None
+    problem: Problem,
+    seed: int,
+    *,
+    warm: bool,
+    stages: Stages | None = None,
+    earlier: Sequence[Sequence[FrozenTrial]] = (),
 ) -> JointSampler:
     return JointSampler(
         seed=seed,
         search_space=problem.space,
         gates={child: Gate(parent, values) for child, (parent, values) in problem.gates.items()},
-        warm_start=[dict(parameters) for parameters in problem.warm_start] if warm else (),
+        warm_start=[*(dict(p) for p in problem.warm_start[:FIRST] if warm), *earlier],
         stages=stages,
     )
 
 
 def _joint(problem: Problem, seed: int, *, warm: bool) -> Method:
     return OptunaMethod(problem, _joint_sampler(problem, seed, warm=warm))
+
+
+def _joint_after_another(problem: Problem, seed: int) -> Method:
+    """After a search of the same space on another device, which is not counted."""
+    if problem.elsewhere is None:
+        raise ValueError(f"`{problem.name}` must have a device elsewhere to learn from")
+    before = problem.elsewhere()
+    first = OptunaMethod(before, _joint_sampler(before, seed, warm=True))
+    for _ in range(EARLIER_TRIALS):
+        token, parameters = first.ask()
+        first.tell(token, before.evaluate(parameters), {})
+    trials = first.study.get_trials(deepcopy=False)
+    return OptunaMethod(problem, _joint_sampler(problem, seed, warm=True, earlier=[trials]))
 
 
 def _tpe(seed: int) -> TPESampler:
@@ -141,6 +162,7 @@ METHODS: dict[str, Callable[[Problem, int], Method]] = {
     "joint": lambda p, seed: _joint(p, seed, warm=False),
     "joint-warm": lambda p, seed: _joint(p, seed, warm=True),
     "joint-staged": StagedJoint,
+    "joint-earlier": _joint_after_another,
     "gp": lambda p, seed: OptunaMethod(p, GPSampler(seed=seed, deterministic_objective=True)),
 }
 """From the cheapest to propose to the dearest; `gp` only where it is named."""

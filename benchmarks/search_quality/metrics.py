@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from search_quality.methods import METHODS
-from search_quality.problem import Points, Problem
+from search_quality.problem import Measure, Points, Problem
 from search_quality.runner import Trace, run
 
 MARKS = (10, 25, 50, 75, 100, 150, 200, 300, 400, 500)
@@ -19,6 +19,8 @@ def row(problem: Problem, trace: Trace, second_marks: tuple[float, ...]) -> dict
     A goal that was not reached is an empty field; so is a mark that the run did not get to.
     """
     shares = share_curve(problem, trace)
+    strict = share_curve(problem, trace, "strict")
+    nadir = share_curve(problem, trace, "nadir")
     clock = np.array([evaluation.seconds for evaluation in trace.evaluations])
     found: dict[str, object] = {"evaluations": len(shares)}
     for mark in MARKS:
@@ -26,10 +28,16 @@ def row(problem: Problem, trace: Trace, second_marks: tuple[float, ...]) -> dict
     for mark, second in zip(MARKS, second_marks, strict=True):
         reached = int(np.searchsorted(clock, second, side="right"))
         found[f"hypervolume_s{mark}"] = _round(shares[reached - 1]) if reached else 0.0
-    for goal in GOALS:
-        first = np.flatnonzero(shares >= goal)
-        found[f"evaluations_to_{goal}"] = int(first[0]) + 1 if len(first) else ""
-        found[f"seconds_to_{goal}"] = round(float(clock[first[0]]), 1) if len(first) else ""
+    for name, curve in (("strict", strict), ("nadir", nadir)):
+        for mark in MARKS:
+            found[f"{name}_{mark}"] = _round(curve[mark - 1]) if mark <= len(curve) else ""
+    for prefix, curve in (("", shares), ("strict_", strict)):
+        for goal in GOALS:
+            first = np.flatnonzero(curve >= goal)
+            found[f"{prefix}evaluations_to_{goal}"] = int(first[0]) + 1 if len(first) else ""
+            found[f"{prefix}seconds_to_{goal}"] = (
+                round(float(clock[first[0]]), 1) if len(first) else ""
+            )
     for mark in BOUND_MARKS:
         found[f"accuracy_missed_{mark}"] = _round(missed(problem, trace, mark))
     ran = [e.feasible for e in trace.evaluations if e.objectives is not None]
@@ -40,13 +48,13 @@ def row(problem: Problem, trace: Trace, second_marks: tuple[float, ...]) -> dict
     return found
 
 
-def share_curve(problem: Problem, trace: Trace) -> Points:
+def share_curve(problem: Problem, trace: Trace, measure: Measure = "worst") -> Points:
     """The share of the front's hypervolume after each evaluation."""
     shares, points = np.zeros(len(trace.evaluations)), list[tuple[float, float]]()
     for index, evaluation in enumerate(trace.evaluations):
         if evaluation.feasible and evaluation.objectives is not None:
             points.append(evaluation.objectives)
-            shares[index] = problem.share(np.array(points))
+            shares[index] = problem.share(np.array(points), measure)
         elif index:
             shares[index] = shares[index - 1]
     return shares
@@ -65,7 +73,7 @@ def missed(problem: Problem, trace: Trace, count: int) -> float:
             and evaluation.objectives is not None
             and problem.within(evaluation.objectives[1])
         ),
-        default=problem.reference[0],
+        default=problem.strict[0],
     )
     return problem.best_within - best
 

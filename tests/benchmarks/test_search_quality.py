@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
+from search_quality import trajectory
 from search_quality.evolution_finder import EvolutionFinder
 from search_quality.grid import Grid
 from search_quality.hypervolume import hypervolume, layers, non_dominated
 from search_quality.linas import Linas
 from search_quality.methods import METHODS, Method
-from search_quality.problem import Answer, Parameters, Problem, Stage
+from search_quality.problem import Answer, Measure, Parameters, Problem, Stage
 from search_quality.runner import UNEQUAL, Trace, run
 
 COORDINATE = st.integers(0, 12).map(float)
@@ -55,7 +57,8 @@ def plane(*, feasible: bool = True) -> Problem:
         directions=("maximize", "minimize"),
         evaluate=evaluate,
         key=key,
-        reference=(-0.1, 21.0),
+        worst=(-0.1, 21.0),
+        strict=(1.0, 12.0),
         front=front,
         bound=12.0,
         gates={"f": ("e", (1, 2))},
@@ -90,9 +93,24 @@ def test_the_first_layer_is_what_nothing_dominates(points: list[tuple[float, flo
 
 def test_the_whole_front_has_the_share_of_one() -> None:
     problem = plane()
-    assert problem.share(problem.front) == pytest.approx(1.0)
-    assert problem.share(problem.front[:0]) == 0.0
+    measures: tuple[Measure, ...] = ("worst", "strict", "nadir")
+    for measure in measures:
+        assert problem.share(problem.front, measure) == pytest.approx(1.0)
+        assert problem.share(problem.front[:0], measure) == 0.0
     assert problem.best_within == max(a for a, cost in problem.front if cost <= 12)
+
+
+def test_a_nearer_reference_point_leaves_out_what_does_not_better_it() -> None:
+    problem = plane()
+    useless = np.array([[0.5, 2.0]])  # Feasible, but less accurate than `strict` asks.
+    assert problem.share(useless, "worst") > 0
+    assert problem.share(useless, "strict") == 0
+
+
+def test_a_trace_is_read_as_it_was_written(tmp_path: Path) -> None:
+    trace = run(plane(), METHODS["joint-staged"](plane(), 3), 40)
+    trajectory.write(tmp_path / "one.npz", trace)
+    assert trajectory.read(tmp_path / "one.npz") == trace
 
 
 def test_a_grid_gives_equal_rows_to_parameters_that_mean_the_same() -> None:

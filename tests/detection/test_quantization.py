@@ -7,6 +7,7 @@ import onnx
 import pytest
 import torch
 import yaml
+from onnx import numpy_helper
 from PIL import Image
 from torch import nn
 
@@ -102,6 +103,24 @@ def test_the_command_writes_every_file_in_a_folder_of_its_own(made: Path) -> Non
     assert content["param_encodings"]["conf.0.weight"][0]["bitwidth"] == 32
     operators = {node.op_type for node in graph.node}
     assert "Softmax" in operators and "NonMaxSuppression" not in operators
+
+
+def test_where_asymmetric_weights_are_lost_is_told(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lists = tmp_path / "exceptions.json"
+    lists.write_text(json.dumps({"asymmetric_weights": ["conf.0"]}))
+    out = _quantize(folder, tmp_path / "out", "--exceptions", str(lists))
+    told = capsys.readouterr().err
+    assert "asymmetric weights (conf.0): OpenVINO computes such layers in float" in told
+    assert "ssd_resnet34_tensorrt.onnx, which takes no zero points, they are symmetric" in told
+    points = {
+        engine: numpy_helper.to_array(item).any()
+        for engine in ("openvino", "tensorrt")
+        for item in onnx.load(out / f"ssd_resnet34_{engine}.onnx").graph.initializer
+        if item.name == "conf.0.weight_zero_point"
+    }
+    assert points == {"openvino": True, "tensorrt": False}
 
 
 def test_show_params_tells_what_was_done(made: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from autosinian.encodings.encoding import Encodings
 from autosinian.encodings.exceptions import Exceptions
 from autosinian.encodings.export import export_named, write_onnx
-from autosinian.encodings.qdq import ENGINES, quantize_onnx
+from autosinian.encodings.qdq import ENGINES, asymmetric_layers, quantize_onnx
 from autosinian.errors import InputError
 from autosinian.quantize.lint import lint, lint_onnx
 from autosinian.quantize.simplify import initializers
@@ -110,6 +110,46 @@ def test_tensorrts_file_has_signed_symmetric_int8_alone() -> None:
     openvino = quantize_onnx(model, encodings, engine="openvino")
     assert lint(openvino, signed=False) == []
     assert any("uint8" in problem for problem in lint(openvino))
+
+
+def test_asymmetric_weights_are_openvinos_alone() -> None:
+    subject = calibrated()
+    exceptions = Exceptions(("box",), (), ("score", "concat"))
+    model = export_named(subject.network, (3, 16, 16), OUTPUTS)
+    encodings = subject.encodings(exceptions)
+    assert asymmetric_layers(encodings) == ["box"]
+    encoding = encodings.parameters["box.weight"][0]
+    carried = quantize_onnx(model, encodings, engine="openvino")
+    constants = initializers(carried.graph)
+    points = constants["box.weight_zero_point"].astype(int)
+    assert set(points.tolist()) == {-128 - encoding.offset}
+    assert points.any()
+    whole = constants["box.weight_quantized"].astype(float)
+    weight = subject.network.get_submodule("box").weight.detach().numpy()  # type: ignore[operator]
+    assert np.abs((whole - points[0]) * encoding.scale - weight).max() <= 0.501 * encoding.scale
+    with torch.no_grad():
+        expected = subject.simulated(exceptions)(images(8))[0]
+    assert _error(_run(carried, images(8))[0], expected) < 0.02
+    symmetric = initializers(quantize_onnx(model, encodings, engine="tensorrt").graph)
+    assert not symmetric["box.weight_zero_point"].any()
+    greater = max(encoding.maximum, -encoding.minimum)
+    assert symmetric["box.weight_scale"] == pytest.approx(greater / 127)
+    assert any("zero point is not 0" in problem for problem in lint(carried))
+
+
+def test_an_addition_within_a_convolution_reads_one_float_and_one_int8() -> None:
+    subject = calibrated()
+    model = export_named(subject.network, (3, 16, 16), OUTPUTS)
+    encodings = subject.encodings(Exceptions())
+    fused = quantize_onnx(model, encodings, engine="tensorrt", fused_adds=True)
+    rounded = quantize_onnx(model, encodings, engine="tensorrt")
+    (add,) = (node for node in fused.graph.node if node.op_type == "Add")
+    (before,) = (node for node in rounded.graph.node if node.op_type == "Add")
+    assert all(name.endswith("_dequantized") for name in before.input)
+    assert sorted(name.endswith("_dequantized") for name in add.input) == [False, True]
+    (alone,) = (name for name in add.input if not name.endswith("_dequantized"))
+    assert {node.op_type for node in fused.graph.node if alone in node.output} == {"Conv"}
+    assert lint(fused) == []
 
 
 def test_layers_in_higher_precision_stay_float_and_the_lint_knows_them() -> None:

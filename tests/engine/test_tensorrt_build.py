@@ -10,11 +10,20 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 
 pytest.importorskip(
     "tensorrt_rtx_bindings", reason="needs the extra `tensorrt-rtx`: pip install .[tensorrt-rtx]"
 )
 
+from autosinian.detection.checkpoint import Detector
+from autosinian.detection.export import OUTPUT_NAMES
+from autosinian.detection.joined import join_outputs
+from autosinian.detection.network import SsdConfig, SsdResNet34
+from autosinian.detection.quantization import QuantizationOptions, quantize_on
+from autosinian.encodings.exceptions import Exceptions
+from autosinian.encodings.export import export_named
+from autosinian.encodings.qdq import quantize_onnx
 from autosinian.engine.tensorrt_build import (
     BuildSpec,
     build,
@@ -123,6 +132,37 @@ def test_small_networks_build_in_every_precision(
         for precision, path in (("fp32", plain), ("fp16", plain), ("int8", int8))
     ]
     assert kinds == ["float32", "float16", "int8"]
+
+
+@pytest.mark.parametrize("fused_adds", [False, True])
+def test_a_detectors_convolutions_read_int8_but_for_its_exceptions(
+    fused_adds: bool, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    network = SsdResNet34(SsdConfig(classes=3, width=0.0625, image_size=300)).eval()
+    images = np.random.default_rng(0).standard_normal((2, 3, 300, 300), np.float32)
+    detector = quantize_on(Detector(network, ("cat", "dog")), [images], QuantizationOptions())
+    encodings = detector.encodings(Exceptions(higher_precision=("loc.0", "model.layer1.0")))
+    exported = export_named(detector.calibrated.network, (3, 300, 300), OUTPUT_NAMES)
+    model = quantize_onnx(exported, encodings, engine="tensorrt", fused_adds=fused_adds)
+    path = written(join_outputs(model), tmp_path / "detector.onnx")
+    engine, layers = built(path, "int8", (8, 9))
+    assert len(engine.engine) > 0
+    convolutions = set(nodes_of(path, "Conv"))
+    found = {
+        name: layer.inputs[0]
+        for layer in matrix_layers(layers)
+        for name in convolutions.intersection(layer.nodes)
+    }
+    assert len(found) == 51
+    assert {name for name, kind in found.items() if kind != "Int8"} == {
+        "/layer1.0/Conv",
+        "/loc.0/Conv",
+    }
+    implicit = variants(onnx.load(path), (3, 300, 300), spec("int8", implicit=True), TENSORRT_8)
+    assert not {"QuantizeLinear", "DequantizeLinear"} & {
+        node.op_type for node in implicit[-1].model.graph.node
+    }
 
 
 def test_an_operator_that_tensorrt_does_not_know_is_named(tmp_path: Path) -> None:

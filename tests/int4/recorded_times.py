@@ -33,9 +33,11 @@ class RecordedTimer:
         self.prepared: list[tuple[LayerShape, Configuration]] = []
         self.asked: list[tuple[LayerShape, Configuration]] = []
         self.stopped = 0
+        self.given_up = False
 
     def prepare(self, wanted: Sequence[tuple[LayerShape, Configuration]]) -> None:
         self.prepared += wanted
+        self.given_up = not wanted
 
     def seconds(self, shape: LayerShape, configuration: Configuration, stop_above: float) -> float:
         self.asked.append((shape, configuration))

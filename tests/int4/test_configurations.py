@@ -15,6 +15,7 @@ from autosinian.int4.configurations import (
     next_round,
     refusal,
     require_valid,
+    shared_bytes,
 )
 from autosinian.int4.layer_shape import LayerShape, ResidualShape
 from tests.int4.recorded_times import BATCH, SHAPES, SHARED_BYTES
@@ -69,6 +70,21 @@ def test_shared_memory_is_checked_before_compiling() -> None:
     assert "shared memory" in (refusal(largest, wide, 16 << 10) or "")
 
 
+@pytest.mark.parametrize(
+    ("identity", "needed", "fits"), [(4532, 245760, False), (4516, 163840, True)]
+)
+def test_shared_memory_of_weights_that_stay_counts_the_residual(
+    identity: int, needed: int, fits: bool
+) -> None:
+    # As triton 3.6 compiled them for an H100, whose programs have 232,448 bytes.
+    last = LayerShape(
+        7, 7, 512, 4, 7, 7, 2048, 4, residual=ResidualShape("identity", 7, 7, 2048, 4)
+    )
+    assert shared_bytes(configuration(identity), last) == needed
+    assert (refusal(configuration(identity), last, SHARED_BYTES) is None) == fits
+    assert (configuration(identity) in candidates(last, 1024, SHARED_BYTES)) == fits
+
+
 @pytest.mark.parametrize("shape", [*SHAPES, EXPANSION], ids=lambda shape: shape.text)
 @pytest.mark.parametrize("batch", [1, 8, BATCH])
 def test_candidates_fit_and_rounds_choose_from_them(shape: LayerShape, batch: int) -> None:
@@ -80,6 +96,12 @@ def test_candidates_fit_and_rounds_choose_from_them(shape: LayerShape, batch: in
     assert set(first) <= set(legal) and set(second) <= set(legal)
     assert 0 < len(first) < len(legal)
     assert default_configuration(shape, batch, SHARED_BYTES) in first
+
+
+def test_long_steps_are_tried_for_small_tiles_alone() -> None:
+    deep = LayerShape(7, 7, 512, 4, 7, 7, 512, 4, (3, 3), (1, 1), (1, 1))
+    long = [c for c in candidates(deep, 1, SHARED_BYTES) if c.step_bytes == 256]
+    assert {choice.pixels for choice in long if not choice.stationary} == {16, 32}
 
 
 def test_small_batches_get_small_tiles() -> None:

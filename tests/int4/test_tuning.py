@@ -5,9 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from autosinian.int4.configurations import Configuration, candidates, configurations
+from autosinian.int4.configurations import Configuration, candidates, configurations, refusal
 from autosinian.int4.layer_shape import LayerShape, ResidualShape
-from autosinian.int4.tuning import Timed, best_choices, exchange_jointly, rank_layers
+from autosinian.int4.tuning import (
+    Timed,
+    best_choices,
+    exchange_jointly,
+    rank_layers,
+    single_configurations,
+)
 from tests.int4.recorded_times import BATCH, SHAPES, SHARED_BYTES, RecordedTimer
 
 
@@ -46,10 +52,16 @@ def test_slow_candidates_are_stopped_at_three_times_the_best(timer: RecordedTime
     assert timer.stopped >= 1
 
 
-def test_a_limit_still_ranks_one_of_each_tile(timer: RecordedTimer) -> None:
+def test_without_time_one_of_each_shape_is_measured_the_most_promising(
+    timer: RecordedTimer,
+) -> None:
     ranking = rank_layers(SHAPES, BATCH, SHARED_BYTES, timer, time_limit_s=0.0)
-    assert all(ranking[shape] for shape in SHAPES)
-    assert len(timer.asked) < 100
+    for shape in SHAPES:
+        (only,) = ranking[shape]
+        assert only.seconds < 2 * timer.best(shape)
+    ran = [pair for pair in timer.asked if (pair[0].text, pair[1].id) in timer.times]
+    assert len(ran) == len(SHAPES)
+    assert timer.prepared[-1:] != [] and timer.given_up
 
 
 def test_chained_times_are_compared_less_the_followers_own() -> None:
@@ -100,3 +112,36 @@ def test_a_gain_within_the_noise_is_not_kept() -> None:
     )
     assert choices == {"a": fast}
     assert seconds == 1.0
+
+
+def test_a_single_configuration_is_replaced_only_where_it_does_not_fit(
+    timer: RecordedTimer,
+) -> None:
+    layers = {f"layer{number}": shape for number, shape in enumerate(SHAPES)}
+    ranking = rank_layers(SHAPES, BATCH, SHARED_BYTES, timer)
+    singles = single_configurations(layers, ranking, SHARED_BYTES)
+    tuned = sum(entries[0].seconds for entries in ranking.values())
+    assert [single.estimate for single in singles] == sorted(s.estimate for s in singles)
+    for single in singles:
+        assert set(single.choices) == set(layers)
+        assert single.estimate >= tuned
+        for name, shape in layers.items():
+            used = single.choices[name]
+            assert refusal(used, shape, SHARED_BYTES) is None
+            fits = refusal(single.configuration, shape, SHARED_BYTES) is None
+            assert (used == single.configuration) == fits == (name not in single.replaced)
+    wide = next(single for single in singles if single.configuration.channels == 128)
+    narrow = wide.choices["layer0"]  # 64 output channels
+    assert narrow.channels == 64
+    assert (narrow.pixels, narrow.stationary) == (
+        wide.configuration.pixels,
+        wide.configuration.stationary,
+    )
+
+
+def test_what_was_not_measured_is_as_far_from_the_best_as_elsewhere() -> None:
+    first, second = SHAPES[0], SHAPES[1]
+    fast, slow = (c for c in candidates(first, 8, SHARED_BYTES)[:2])
+    ranking = {first: (Timed(fast, 1.0), Timed(slow, 3.0)), second: (Timed(fast, 2.0),)}
+    singles = single_configurations({"a": first, "b": second}, ranking, SHARED_BYTES)
+    assert [single.estimate for single in singles] == [3.0, 9.0]

@@ -12,14 +12,14 @@ straight-through gradients backward, write the integers, and judge what was writ
 
 Writes to DIR: model/ (all layers in 4 bits), model_int8_N/ for each N of --int8-layers (the N
 layers that 4 bits harm most stay in 8), input.json (how an image becomes the int8 input),
-accuracy.csv and trade_off.svg (accuracy over size), sensitivity.csv, chosen.json, log.jsonl and
-float.pt.
+accuracy.csv and trade_off.svg (accuracy over size), sensitivity.csv, chosen.json, log.jsonl,
+float.pt and, with --profile, profile.csv (where the time of a training step goes).
 
 examples:
   autosinian int4 finetune --data fashion_mnist --resolution 32 --depths 1,1,1,1 \\
       --float-epochs 4 --epochs 2 --out runs/fashion_int4
   autosinian int4 finetune --data cifar10 --data-path cifar10.tar.xz --resolution 96 \\
-      --float-seconds 150 --seconds 60 --int8-layers 4,16 --out runs/cifar10_int4
+      --float-seconds 135 --seconds 115 --int8-layers 4,12 --out runs/cifar10_int4
 """
 
 
@@ -45,6 +45,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     add("--limit", type=int, metavar="N", help="use so many images of each role at most")
     add("--device", default="auto", help="auto, cpu or cuda")
     add("--seed", type=int, default=0)
+    add("--profile", action="store_true", help="time a step of every training: profile.csv")
     network = parser.add_argument_group("float network").add_argument
     network("--network", default="resnet50", help="resnet50 (default), resnet101 or resnet152")
     network("--depths", metavar="D,D,D,D", help="blocks of each layer in place of the network's")
@@ -57,12 +58,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     network("--ofa-net", type=Path, metavar="DIR", help="an OFA-ResNet subnet: net.config, init")
     network("--float-epochs", type=float, default=60.0, metavar="E")
     network("--float-seconds", type=float, metavar="S", help="train for so long at most")
-    network("--float-batch-size", type=int, default=512, metavar="N")
+    network("--float-batch-size", type=int, default=256, metavar="N")
     network("--float-learning-rate", type=float, default=0.15, metavar="R")
     integers = parser.add_argument_group("fine-tuning of integers").add_argument
     integers("--epochs", type=float, default=15.0, metavar="E")
     integers("--seconds", type=float, metavar="S", help="fine-tune for so long at most")
-    integers("--batch-size", type=int, default=512, metavar="N")
+    integers("--batch-size", type=int, default=256, metavar="N")
     integers("--learning-rate", type=float, default=0.02, metavar="R", help="in quantization steps")
     integers("--percentile", type=float, default=99.999, metavar="P", help="of activation ranges")
     integers(
@@ -125,6 +126,7 @@ def run(args: argparse.Namespace) -> int:
         sensitivity_images=args.sensitivity_images,
         reference_images=args.reference_images,
         seed=args.seed,
+        profile=args.profile,
         teaching=Teaching(args.distillation, learn_ranges=not args.fixed_ranges),
     )
     with training_device(args.device) as device:

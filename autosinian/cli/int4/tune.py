@@ -10,7 +10,8 @@ from pathlib import Path
 EPILOG = """\
 Each layer's shape is measured by itself (equal shapes once; what is three times slower than the
 best is not measured to the end), then the whole network with the best few of each shape exchanged
-until no exchange helps. Times are kept in `--cache`, so that a second run is short.
+until no exchange helps, all within `--time` (most promising first). Times are kept in `--cache`, so
+that a second run is short.
 
 With `--study`, ids of all layers, batch size and streams are then searched together as an Optuna
 study that starts from the result; look at it with `autosinian dashboard NAME`.
@@ -20,6 +21,10 @@ examples:
   autosinian int4 tune model -b 256 --output autoconfig_h100 --time 300
   autosinian int4 tune model -b 256 --study int4_h100 --trials 200
 """
+
+
+_CLOSING_S = 5.0
+"""What a measurement that has begun, the file and the end of the compiling processes may take."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -39,7 +44,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--output", type=Path, metavar="FILE", help="default: autoconfig_<gpu> in this folder"
     )
     parser.add_argument(
-        "--time", type=float, default=300.0, metavar="SECONDS", help="at most this (default: 300)"
+        "--time",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="at most this, without --study (default: 300)",
     )
     parser.add_argument(
         "--cache",
@@ -59,6 +68,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the autoconfig file; its name and figures go to stdout."""
+    begin = time.monotonic()
     from autosinian.errors import InputError
     from autosinian.int4.autoconfig import write_autoconfig
     from autosinian.int4.gpu.tuner import Tuner
@@ -70,13 +80,13 @@ def run(arguments: argparse.Namespace) -> int:
             f"{arguments.batch}, {arguments.trials} and {arguments.time:g}"
         )
     network = read_model(arguments.model)
-    begin = time.monotonic()
 
     def tell(text: str) -> None:
         print(f"[{time.monotonic() - begin:5.0f} s] {text}", file=sys.stderr, flush=True)
 
     with Tuner(network, tell) as tuner:
-        tuned, ranking = tuner.tune(arguments.batch, arguments.cache, arguments.time)
+        end = begin + arguments.time - min(_CLOSING_S, 0.1 * arguments.time)
+        tuned, ranking = tuner.tune(arguments.batch, arguments.cache, end)
         choices, batch, streams = tuned.choices, arguments.batch, 1
         rate = tuned.images_per_second
         if arguments.study is not None:

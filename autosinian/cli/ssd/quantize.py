@@ -14,8 +14,10 @@ writes to DIR/<date and time>/:
   PREFIX.onnx             fp32, its tensors called as in the encodings
   PREFIX.pth              the same weights: `ssd evaluate` simulates INT8 with the encodings beside
   PREFIX.encodings        AIMET's JSON, and the same as PREFIX.encodings.yaml
-  PREFIX_openvino.onnx    explicit Q/DQ, uint8 and asymmetric where the encodings are
-  PREFIX_tensorrt.onnx    explicit Q/DQ, int8 with zero point 0 alone
+  PREFIX_openvino.onnx    explicit Q/DQ, uint8 and asymmetric where the encodings are; a layer with
+                          asymmetric weights runs in float there
+  PREFIX_tensorrt.onnx    explicit Q/DQ, int8 with zero point 0 alone: what is asymmetric is
+                          encoded again symmetrically
   PREFIX_params.json      what the run was made with, for `ssd show-params`
 
 CAL_ANNOTATIONS is a COCO file (name CAL_IMAGES too) or a Pascal VOC data set (name the split).
@@ -112,6 +114,7 @@ def run(args: argparse.Namespace) -> int:
     from autosinian.detection.source import open_annotated
     from autosinian.encodings.configuration import read_configuration, symmetric_configuration
     from autosinian.encodings.exceptions import Exceptions, read_exceptions
+    from autosinian.encodings.qdq import asymmetric_layers
 
     started = time.time()
     device = choose_device(args.device)
@@ -159,6 +162,14 @@ def run(args: argparse.Namespace) -> int:
                 f"{chosen.float_map:.2f}: the best has {chosen.choice.accuracy:.2f}",
                 file=sys.stderr,
             )
+    asymmetric = asymmetric_layers(quantized.encodings(exceptions))
+    if asymmetric:
+        print(
+            f"asymmetric weights ({', '.join(asymmetric)}): OpenVINO computes such layers in "
+            f"float, and in {args.prefix}_tensorrt.onnx, which takes no zero points, they are "
+            "symmetric",
+            file=sys.stderr,
+        )
     folder = args.out / time.strftime("%Y-%m-%d-%H-%M-%S", time.localtime(started))
     with atomic_folder(folder) as temporary:
         files = write_quantized(temporary, args.prefix, quantized, exceptions)

@@ -1,7 +1,7 @@
 """A float ResNet of bottlenecks with its batch norms folded, as plain data, and how it is run."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -66,6 +66,25 @@ class FoldedNetwork:
             if block.downsample is not None:
                 yield block.downsample
             yield block.conv3
+
+    def to(self, kind: torch.dtype) -> "FoldedNetwork":
+        """The same with numbers of another kind, its weights channels last."""
+
+        def conv(one: FoldedConv) -> FoldedConv:
+            weight = one.weight.to(kind).contiguous(memory_format=torch.channels_last)
+            return replace(one, weight=weight, bias=one.bias.to(kind))
+
+        def block(one: FoldedBlock) -> FoldedBlock:
+            beside = None if one.downsample is None else conv(one.downsample)
+            convs = (conv(one.conv1), conv(one.conv2), conv(one.conv3))
+            return FoldedBlock(one.name, *convs, beside)
+
+        return FoldedNetwork(
+            tuple(replace(step, conv=conv(step.conv)) for step in self.stem),
+            tuple(tuple(block(one) for one in layer) for layer in self.layers),
+            self.linear_weight.to(kind),
+            self.linear_bias.to(kind),
+        )
 
     def __call__(self, x: torch.Tensor, observe: Observe | None = None) -> torch.Tensor:
         """Logits, `N x classes`, of normalised images, `N x 3 x H x W`.

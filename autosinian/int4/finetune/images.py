@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -15,7 +16,7 @@ from autosinian.data.preprocessing import Preprocessing
 from autosinian.data.roles import Role
 from autosinian.data.samples import Samples
 from autosinian.errors import InputError
-from autosinian.supernet.training.augmentation import Augmentation, augment, normalise
+from autosinian.supernet.training.augmentation import normalise
 
 LARGEST_INT8 = 127
 DECODING_THREADS = 8
@@ -82,14 +83,18 @@ class ImageSet:
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 or [0, 255] float `n x 3 x h x w` to normalised float, enlarged, channels last."""
-        enlarged = normalise(images, self.resolution, self._mean, self._std)
-        return enlarged.contiguous(memory_format=torch.channels_last)
-
-    def augmented(
-        self, images: torch.Tensor, how: Augmentation, generator: torch.Generator
-    ) -> torch.Tensor:
-        """As `normalised`, changed at random first."""
-        return self.normalised(augment(images, how, generator))
+        small = normalise(images, images.shape[-1], self._mean, self._std)
+        small = small.contiguous(memory_format=torch.channels_last)
+        if small.shape[-1] == self.resolution:
+            return small
+        # Only a smaller image needs smoothing, and enlarging is faster without.
+        return F.interpolate(
+            small,
+            size=(self.resolution, self.resolution),
+            mode="bilinear",
+            align_corners=False,
+            antialias=small.shape[-1] > self.resolution,
+        )
 
     def steps(self, normalised: torch.Tensor) -> torch.Tensor:
         """Normalised images in whole int8 steps of `input_scale`, as floats."""

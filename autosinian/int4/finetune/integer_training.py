@@ -1,19 +1,24 @@
-"""Fine-tune a `QuantizedNetwork`: its integers forward, straight-through gradients backward."""
+"""Fine-tune a `QuantizedNetwork`: fake quantization forward, straight-through gradients back."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
-from autosinian.int4.finetune.float_training import AUGMENTATION, float_accuracy
-from autosinian.int4.finetune.images import ImageSet, Split
+from autosinian.int4.finetune.evaluation import integer_accuracy
+from autosinian.int4.finetune.fake_quantization import FakeQuantized
+from autosinian.int4.finetune.images import ImageSet
+from autosinian.int4.finetune.loop import Stage, Training, Update
 from autosinian.int4.finetune.quantized import QuantizedNetwork
 from autosinian.int4.finetune.record import Record
-from autosinian.int4.finetune.schedule import Clock, Schedule
+from autosinian.int4.finetune.schedule import Schedule
 
 LARGEST_NORM = 1.0
 RANGE_RATE = 0.2
 """Learning rate of the logarithms of scales over that of weights in units of their steps."""
+
+Teacher = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -30,9 +35,38 @@ class Teaching:
     learn_ranges: bool = True
 
 
+def integer_update(
+    quantized: QuantizedNetwork,
+    optimizer: torch.optim.Optimizer,
+    teacher: Teacher,
+    data: ImageSet,
+    how: Teaching,
+) -> Update:
+    """One step towards the labels and the teacher's answers; in bfloat16 on a GPU."""
+    kind = torch.bfloat16 if data.device.type == "cuda" else torch.float32
+    student = FakeQuantized(quantized)
+    parameters = list(quantized.parameters())
+
+    def update(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            taught = F.softmax(teacher(images.to(kind)).float(), 1)
+        optimizer.zero_grad(set_to_none=True)
+        logits = student(data.steps(images).to(kind))
+        loss = (1 - how.distillation) * F.cross_entropy(logits, labels)
+        loss = loss + how.distillation * F.kl_div(
+            F.log_softmax(logits, 1), taught, reduction="batchmean"
+        )
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(parameters, LARGEST_NORM)
+        optimizer.step()
+        return loss.detach()
+
+    return update
+
+
 def fine_tune(
     quantized: QuantizedNetwork,
-    teacher: torch.nn.Module,
+    teacher: Teacher,
     data: ImageSet,
     schedule: Schedule,
     record: Record,
@@ -40,10 +74,12 @@ def fine_tune(
     stage: str,
     teaching: Teaching | None = None,
     seed: int = 1,
+    profile: bool = False,
 ) -> float:
     """Train `quantized` in place by Adam; gives the epochs done.
 
-    `teacher` is the float network, in eval mode.
+    `teacher` is the float network; it is given bfloat16 images on a GPU, float32 ones elsewhere.
+    `profile` times a step in detail afterwards.
     """
     how = teaching or Teaching()
     device = data.device
@@ -53,53 +89,21 @@ def fine_tune(
         learned = name.endswith(("log_range", "log_step"))
         parameter.requires_grad_(not learned or how.learn_ranges)
         (scales if learned else weights).append(parameter)
-    optimizer = torch.optim.Adam([{"params": weights}, {"params": scales}])
-    generator = torch.Generator(device).manual_seed(seed)
-    clock = Clock(schedule, len(data.train))
-    order = torch.empty(0, dtype=torch.long, device=device)
-    told, loss_sum = 0, torch.zeros((), device=device)
-    while clock.progress < 1:
-        rate = schedule.rate(clock.progress)
-        optimizer.param_groups[0]["lr"] = rate
-        optimizer.param_groups[1]["lr"] = rate * RANGE_RATE
-        if len(order) < schedule.batch_size:
-            order = torch.randperm(len(data.train), generator=generator, device=device)
-        chosen, order = order[: schedule.batch_size], order[schedule.batch_size :]
-        images = data.augmented(data.train.images[chosen], AUGMENTATION, generator)
-        with (
-            torch.no_grad(),
-            torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"),
-        ):
-            taught = F.softmax(teacher(images).float(), 1)
-        optimizer.zero_grad(set_to_none=True)
-        logits = quantized(data.steps(images))
-        loss = (1 - how.distillation) * F.cross_entropy(logits, data.train.labels[chosen])
-        loss = loss + how.distillation * F.kl_div(
-            F.log_softmax(logits, 1), taught, reduction="batchmean"
-        )
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(quantized.parameters(), LARGEST_NORM)
-        optimizer.step()
-        clock.step += 1
-        loss_sum += loss.detach()
-        if clock.step % clock.steps_per_epoch == 0 or clock.progress >= 1:
-            steps, told = clock.step - told, clock.step
-            record.log(
-                stage=stage,
-                epoch=round(clock.epoch, 2),
-                seconds=round(clock.seconds, 1),
-                learning_rate=rate,
-                loss=float(loss_sum) / steps,
-                accuracy_search=integer_accuracy(quantized, data, data.search),
-            )
-            record.left(f"fine-tuning {stage}", clock.progress, clock.seconds)
-            loss_sum.zero_()
-    return clock.epoch
-
-
-def integer_accuracy(quantized: QuantizedNetwork, data: ImageSet, split: Split) -> float:
-    """Part of `split` that `quantized` labels right, in its own forward pass, 0 to 1.
-
-    For decisions on the way: figures come from the written integers.
-    """
-    return float_accuracy(lambda images: quantized(data.steps(images)), data, split)
+    rate = torch.full((), schedule.learning_rate, device=device)
+    scale_rate = rate * RANGE_RATE
+    optimizer = torch.optim.Adam(
+        [{"params": weights, "lr": rate}, {"params": scales, "lr": scale_rate}],
+        fused=True,
+        capturable=device.type == "cuda",
+    )
+    work = Stage(
+        stage,
+        integer_update(quantized, optimizer, teacher, data, how),
+        [(rate, 1.0), (scale_rate, RANGE_RATE)],
+        lambda: integer_accuracy(quantized, data, data.search),
+    )
+    training = Training(work, data, schedule, record, seed)
+    epochs = training.run()
+    if profile:
+        training.profile()
+    return epochs

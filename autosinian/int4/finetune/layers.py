@@ -6,6 +6,7 @@ norm had spread the folded weights of channels.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +41,36 @@ def fitted_steps(weight: torch.Tensor, bits: int) -> torch.Tensor:
     return best.to(weight.dtype)
 
 
+class _RoundedWeights(torch.autograd.Function):
+    """`clamp(round(latent * ratio))`: rounding backward is the identity, clamped is constant."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, latent: torch.Tensor, ratio: torch.Tensor, low: int, high: int
+    ) -> torch.Tensor:
+        exact = latent * ratio.view((-1,) + (1,) * (latent.ndim - 1))
+        ctx.save_for_backward(exact, latent, ratio)
+        # What rounds to an end without being clamped still learns.
+        ctx.ends = (low - 0.5, high + 0.5)
+        return exact.clamp(low, high).round_()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+        exact, latent, ratio = ctx.saved_tensors
+        inside = torch.ops.aten.hardtanh_backward(gradient, exact, *ctx.ends)
+        of_ratio = (inside * latent).sum(tuple(range(1, latent.ndim)))
+        return inside * ratio.view((-1,) + (1,) * (latent.ndim - 1)), of_ratio, None, None
+
+
+def rounded_weights(latent: torch.Tensor, ratio: torch.Tensor, low: int, high: int) -> torch.Tensor:
+    """Integers, `K x ...`, of weights that are `latent * ratio` quantization steps (`ratio`: `K`).
+
+    Differentiable in both, straight through the rounding.
+    """
+    whole: torch.Tensor = _RoundedWeights.apply(latent, ratio, low, high)
+    return whole
+
+
 class Step(torch.nn.Module):
     """The scale of one activation tensor, learnable as the logarithm of its range.
 
@@ -64,6 +95,13 @@ class IntegerWeights:
     bias: torch.Tensor
     scale: torch.Tensor
 
+    def bound(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The greatest magnitude of each accumulator, `K` (float64), for inputs within `inputs`."""
+        with torch.no_grad():
+            sums = self.weight.detach().abs().sum(tuple(range(1, self.weight.ndim)))
+            # float32 holds the sums exactly: 2^24 is more than 127 x 9 x 4,096.
+            return sums.double() * inputs.max() + self.bias.detach().abs()
+
 
 class IntegerLayer(torch.nn.Module):
     """What convolutions and the linear layer have in common: `weight`, `bias`, their scales.
@@ -79,7 +117,10 @@ class IntegerLayer(torch.nn.Module):
         self.unit: torch.Tensor
         # The four-bit step whatever `bits` is: a unit that follows the weights' own size.
         self.register_buffer("unit", fitted_steps(weight, 4))
-        self.latent = torch.nn.Parameter(weight.detach() / self._wide(self.unit, weight))
+        latent = weight.detach() / self._wide(self.unit, weight)
+        if latent.ndim == 4:
+            latent = latent.contiguous(memory_format=torch.channels_last)
+        self.latent = torch.nn.Parameter(latent)
         self.latent_bias = torch.nn.Parameter(bias.detach() / bias_step)
         self.log_step = torch.nn.Parameter(fitted_steps(weight, bits).log())
 
@@ -117,9 +158,7 @@ class IntegerLayer(torch.nn.Module):
                 floor = torch.maximum(floor, least)
             floor = floor.clamp(min=LEAST_STEP**2)
         scale = torch.maximum(input_scale * self.log_step.exp(), floor)
-        step = scale / input_scale
-        weight = self.float_weight() / self._wide(step, self.latent)
-        whole = straight_round(weight.clamp(low, high))
+        whole = rounded_weights(self.latent, self.unit * input_scale / scale, low, high)
         whole_bias = straight_round((bias / scale).clamp(-largest_bias, largest_bias))
         return IntegerWeights(whole, whole_bias, scale)
 
@@ -140,10 +179,7 @@ class IntegerConv(IntegerLayer):
         values = F.conv2d(
             x.values, own.weight.to(kind), own.bias.to(kind), self.stride, self.padding
         )
-        with torch.no_grad():
-            sums = own.weight.abs().double().flatten(1).sum(1)
-            bound = sums * x.bound.max() + own.bias.abs().double()
-        return Scaled(values, own.scale, bound), own
+        return Scaled(values, own.scale, own.bound(x.bound)), own
 
 
 def least_scale(residual: torch.Tensor) -> torch.Tensor:

@@ -19,7 +19,8 @@ class FinetuneOptions:
     are given) trained by `float_schedule`, or read from `weights`; or the OFA-ResNet of the folder
     `ofa_net` (`net.config`, `init`), as it is. `int8_counts` are numbers of layers kept in 8
     bits: each gives a network of its own, trained by `mixed_schedule`. `tolerance` is how many
-    points of accuracy the chosen network may be below the float one.
+    points of accuracy the chosen network may be below the float one. Where `profile`, a step of
+    every training is timed in detail at its end.
     """
 
     out: Path
@@ -38,6 +39,7 @@ class FinetuneOptions:
     sensitivity_images: int = 1000
     reference_images: int = 500
     seed: int = 0
+    profile: bool = False
     teaching: Teaching = field(default_factory=Teaching)
 
     def __post_init__(self) -> None:

@@ -120,7 +120,7 @@ class QuantizedNetwork(torch.nn.Module):
         x = Scaled(F.max_pool2d(x.values, 3, 2, 1), x.scale, x.bound)
         for block in self.network.blocks():
             x = self._block(block, x, trace)
-        return self._logits(x, trace)
+        return self.logits(x, trace)
 
     def _block(self, block: FoldedBlock, x: Scaled, trace: Trace | None) -> Scaled:
         residual = x
@@ -153,7 +153,8 @@ class QuantizedNetwork(torch.nn.Module):
         self._tell(trace, name, fixed)
         return result
 
-    def _logits(self, x: Scaled, trace: Trace | None) -> torch.Tensor:
+    def logits(self, x: Scaled, trace: Trace | None = None) -> torch.Tensor:
+        """Real logits, `N x classes`, of the last block's output: average pool, linear layer."""
         count = x.values.shape[2] * x.values.shape[3]
         mean = x.values.sum((2, 3)) / count
         with torch.no_grad():

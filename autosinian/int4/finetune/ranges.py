@@ -5,6 +5,7 @@ import math
 import torch
 
 from autosinian.errors import AutosinianError
+from autosinian.int4.finetune.evaluation import evaluating
 from autosinian.int4.finetune.folded import FoldedNetwork
 from autosinian.int4.finetune.images import ImageSet
 from autosinian.quantize.histogram import BINS, Histogram
@@ -47,7 +48,7 @@ def activation_ranges(
         histograms.setdefault(name, Histogram()).merge(device_histogram(values))
 
     images = data.calibration.images
-    with torch.no_grad():
+    with evaluating():
         for start in range(0, len(images), batch_size):
             batch = data.normalised(images[start : start + batch_size])
             # What the integers see: the image in steps of int8.

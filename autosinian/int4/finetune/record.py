@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from autosinian.content import atomic_file
-from autosinian.data.progress import told_duration
+from autosinian.int4.finetune.step_profile import StepProfile
 from autosinian.int4.finetune.trade_off import trade_off_svg
 
 LOG = "log.jsonl"
 TABLE = "accuracy.csv"
+PROFILE = "profile.csv"
 PLOT = "trade_off.svg"
 COLUMNS = (
     "network",
@@ -65,10 +66,30 @@ class Record:
         """A line for people, on stderr."""
         print(text, file=sys.stderr, flush=True)
 
-    def left(self, what: str, done: float, seconds: float) -> None:
-        """Progress of `what` with the time left, from the part done in `seconds`."""
-        remaining = seconds / done * (1 - done) if done > 0 else 0.0
-        self.say(f"{what}: {done:.0%}, {told_duration(remaining)} left")
+    def profile(self, stage: str, found: StepProfile) -> None:
+        """Add a stage's step to the file of profiles and say its figures."""
+        path = self.folder / PROFILE
+        new = not path.exists()
+        batch, update, after = found.part_host_ms
+        own = {
+            "a step": (1.0, found.step_ms),
+            "issued by the host": (1.0, found.host_ms),
+            "issued: batch": (1.0, batch),
+            "issued: update": (1.0, update),
+            "issued: after": (1.0, after),
+            "all kernels": (found.kernels, found.device_ms),
+        }
+        named = [(name, calls, ms) for name, (calls, ms) in own.items()]
+        common = [self._common[name] for name in ("device", "versions", "date")]
+        with path.open("a", newline="") as out:
+            writer = csv.writer(out, lineterminator="\n")
+            if new:
+                writer.writerow(("stage", "what", "calls", "ms", "device", "versions", "date"))
+            for name, calls, ms in [*named, *found.longest]:
+                writer.writerow((stage, name, f"{calls:.1f}", f"{ms:.3f}", *common))
+        self.say(f"{stage}: " + ", ".join(f"{name} {ms:.2f} ms" for name, (_, ms) in own.items()))
+        for name, calls, ms in found.longest:
+            self.say(f"  {ms:8.3f} ms {calls:7.1f} x {name[:100]}")
 
     def row(self, **values: Any) -> None:
         """Add a row to the table; table and plot are written anew."""

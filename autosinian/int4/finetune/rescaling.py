@@ -36,12 +36,39 @@ def fixed_point(multiplier: torch.Tensor, bound: torch.Tensor) -> tuple[torch.Te
     """
     exact = multiplier.detach().double()
     limit = bound.detach().double().expand_as(exact)
-    by_factor = torch.log2((LARGEST_FACTOR + 0.499) / exact.max())
+    greatest = torch.stack([exact.max(), limit.max(), (limit * exact).max()])
+    factor, power = fixed_point_of(exact, greatest)
+    return factor.long(), torch.log2(power).round().long()
+
+
+def fixed_point_of(
+    exact: torch.Tensor, greatest: torch.Tensor, owner: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Factors and `2^shift` of many layers' channels, `N` each (float64, whole numbers).
+
+    `exact` are the multipliers, `N` (float64). `greatest` is `3 x L`: each layer's greatest
+    multiplier, bound, and product of the two; `owner`, `N`, is the layer of each channel. With one
+    layer only, `greatest` is `3`, there is no owner and one power of two.
+    """
+    multiplier, bound, product = greatest.unbind()
     # limit * (m 2^s + 1/2) + 2^(s-1) <= LARGEST_PRODUCT, solved for 2^s.
-    room = (LARGEST_PRODUCT - limit.max() / 2) / ((limit * exact).max() + 0.5)
-    shift = torch.minimum(by_factor, torch.log2(room)).floor().clamp(0, LARGEST_SHIFT).long()
-    factor = torch.round(exact * torch.exp2(shift.double())).clamp(0, LARGEST_FACTOR).long()
-    return factor, shift
+    room = (LARGEST_PRODUCT - bound / 2) / (product + 0.5)
+    by_factor = (LARGEST_FACTOR + 0.499) / multiplier
+    shift = torch.minimum(by_factor, room).log2().floor().clamp(0, LARGEST_SHIFT)
+    power = torch.exp2(shift)
+    if owner is not None:
+        power = power.index_select(0, owner)
+    return torch.round(exact * power).clamp(max=LARGEST_FACTOR), power
+
+
+def fixed_multiplier(
+    multiplier: torch.Tensor, bound: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """`factor / 2^shift` with the gradient of `multiplier`, `C`; factors and shift."""
+    factor, shift = fixed_point(multiplier, bound)
+    fixed = (factor / torch.exp2(shift.double())).to(multiplier.dtype)
+    # Exactly `fixed`: what is added is 0.
+    return fixed + (multiplier - multiplier.detach()), factor, shift
 
 
 class _Rescale(torch.autograd.Function):
@@ -69,7 +96,7 @@ class _Rescale(torch.autograd.Function):
         if signed:
             negative = whole < 0
             whole.abs_()
-        else:
+        elif high is not None:
             # A negative value comes out below 1, so that the clamp below is its ReLU too.
             inside = values > 0
         whole.mul_(steps).add_(half).bitwise_right_shift_(shift)
@@ -107,7 +134,7 @@ def rescale(
     """
     channels = source.values.shape[1]
     multiplier = (source.scale / scale).expand(channels)
-    factor, shift = fixed_point(multiplier, source.bound)
+    multiplier, factor, shift = fixed_multiplier(multiplier, source.bound)
     arguments = (source.values, multiplier, factor, shift, high, signed)
     values: torch.Tensor = _Rescale.apply(*arguments)
     if high is None:

@@ -8,17 +8,18 @@ The folder then holds `model/` (all in 4 bits), `model_int8_<n>/` for each numbe
 import csv
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from autosinian.content import atomic_file, write_json
 from autosinian.int4.finetune.choice import Variant, choose
-from autosinian.int4.finetune.float_training import float_accuracy, train_float
+from autosinian.int4.finetune.evaluation import float_accuracy, integer_accuracy
+from autosinian.int4.finetune.float_training import train_float
 from autosinian.int4.finetune.folded import FoldedNetwork
 from autosinian.int4.finetune.images import ImageSet
 from autosinian.int4.finetune.integer_model import integer_model
-from autosinian.int4.finetune.integer_training import fine_tune, integer_accuracy
+from autosinian.int4.finetune.integer_training import fine_tune
 from autosinian.int4.finetune.judge import Judge
 from autosinian.int4.finetune.options import FinetuneOptions
 from autosinian.int4.finetune.precision import Layer, layers_of
@@ -40,13 +41,14 @@ FLOAT_WEIGHTS = "float.pt"
 INPUT = "input.json"
 SENSITIVITY = "sensitivity.csv"
 CHOSEN = "chosen.json"
+SHORTEST_SECONDS = 5.0
+"""Of a training that is worth beginning."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Float:
-    """The float network, as it was trained and folded, and what its tensors reach."""
+    """The float network, folded, and what its tensors reach."""
 
-    module: torch.nn.Module
     folded: FoldedNetwork
     layers: tuple[Layer, ...]
     ranges: dict[str, float]
@@ -61,9 +63,15 @@ class Finetune:
         options: FinetuneOptions,
         data: ImageSet,
         kept: Callable[[Variant | None], None] = lambda variant: None,
+        deadline: float | None = None,
     ) -> None:
-        """`kept` is called after every row of the table, with its network once that is written."""
-        self.options, self.data, self._kept = options, data, kept
+        """`kept` is called after every row of the table, with its network once that is written.
+
+        Networks with layers in 8 bits are trained for less time, or left out, where they would
+        not be judged before `deadline` (of `time.monotonic`, in seconds).
+        """
+        self.options, self.data, self._kept, self._deadline = options, data, kept, deadline
+        self._judging_seconds = 0.0
         self.record = Record(
             options.out,
             data.device,
@@ -98,11 +106,23 @@ class Finetune:
             )
             self._keep_sensitivities(found)
             for count in self.options.int8_counts:
-                int8 = most_harmed(found, count)
-                self._variant(float_, int8, self.options.mixed_schedule)
+                schedule = self._in_time(self.options.mixed_schedule)
+                if schedule is None:
+                    self.record.say(f"no time is left for {count} layers in int8")
+                    continue
+                self._variant(float_, most_harmed(found, count), schedule)
         chosen = choose(self.variants, float_.accuracy_search, self.options.tolerance)
         self._keep_chosen(chosen, float_.accuracy_search)
         return chosen
+
+    def _in_time(self, schedule: Schedule) -> Schedule | None:
+        """`schedule`, shorter where the deadline asks for it; None where no time is left."""
+        if self._deadline is None:
+            return schedule
+        left = self._deadline - time.monotonic() - self._judging_seconds
+        if left < SHORTEST_SECONDS:
+            return None
+        return replace(schedule, seconds=min(left, schedule.seconds or left))
 
     def _float(self) -> _Float:
         options, data = self.options, self.data
@@ -128,7 +148,9 @@ class Finetune:
                 module.to(data.device).to(memory_format=torch.channels_last).eval()
             else:
                 schedule = options.float_schedule
-                module, epochs = train_float(module, data, schedule, self.record, options.seed)
+                module, epochs = train_float(
+                    module, data, schedule, self.record, options.seed, profile=options.profile
+                )
                 with atomic_file(options.out / FLOAT_WEIGHTS) as temporary:
                     torch.save({"state_dict": module.state_dict()}, temporary)
         seconds = time.monotonic() - start
@@ -148,7 +170,7 @@ class Finetune:
         self._say_last()
         self._kept(None)
         ranges = activation_ranges(folded, data, percentile=options.percentile)
-        return _Float(module, folded, layers, ranges, search)
+        return _Float(folded, layers, ranges, search)
 
     def _variant(self, float_: _Float, int8: tuple[str, ...], schedule: Schedule) -> None:
         """Calibrate, fine-tune, write and judge the network with the layers of `int8` in 8 bits."""
@@ -167,17 +189,20 @@ class Finetune:
         )
         self._say_last()
         start = time.monotonic()
+        kind = torch.bfloat16 if self.data.device.type == "cuda" else torch.float32
         epochs = fine_tune(
             quantized,
-            float_.module,
+            float_.folded.to(kind),
             self.data,
             schedule,
             self.record,
             stage=name,
             teaching=self.options.teaching,
             seed=self.options.seed + 1,
+            profile=self.options.profile,
         )
         seconds = time.monotonic() - start
+        judging = time.monotonic()
         network = integer_model(quantized, self.options.resolution)
         folder = self.options.out / (f"model_int8_{len(int8)}" if int8 else "model")
         write_model(network, folder)
@@ -199,6 +224,7 @@ class Finetune:
         proven = self.judge.prove(network)
         self.record.amend(arithmetic=f"exact integers, {proven} images equal on the processor")
         self._kept(None)
+        self._judging_seconds = time.monotonic() - judging
 
     def _keep_sensitivities(self, found: Sequence[Sensitivity]) -> None:
         path = self.options.out / SENSITIVITY

@@ -7,10 +7,13 @@ import torch
 import torch.nn.functional as F
 
 from autosinian.errors import InputError
+from autosinian.int4.finetune.evaluation import evaluating
 from autosinian.int4.finetune.folded import FoldedNetwork
 from autosinian.int4.finetune.images import ImageSet
 from autosinian.int4.finetune.precision import Layer
 from autosinian.int4.finetune.quantized import QuantizedNetwork
+
+BATCH_SIZE = 1000
 
 
 @dataclass(frozen=True)
@@ -22,19 +25,31 @@ class Sensitivity:
     harm: float
 
 
-def divergence(
-    network: FoldedNetwork, quantized: QuantizedNetwork, data: ImageSet, images: int
-) -> float:
-    """Mean Kullback-Leibler divergence from the float network, in nats an image, on the first
-    `images` of the search split."""
-    total, chosen = torch.zeros((), device=data.device), data.search.images[:images]
-    with torch.no_grad():
-        for start in range(0, len(chosen), 500):
-            batch = data.normalised(chosen[start : start + 500])
-            expected = F.log_softmax(network(batch), 1)
-            found = F.log_softmax(quantized(data.steps(batch)), 1)
-            total += F.kl_div(found, expected, reduction="sum", log_target=True)
-    return float(total) / len(chosen)
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What the float network answers: images in int8 steps and log probabilities, by batch."""
+
+    batches: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+
+    @classmethod
+    def of(cls, network: FoldedNetwork, data: ImageSet, images: int) -> "Answers":
+        """Its answers to the first `images` of the search split."""
+        chosen, batches = data.search.images[:images], []
+        with evaluating():
+            for start in range(0, len(chosen), BATCH_SIZE):
+                batch = data.normalised(chosen[start : start + BATCH_SIZE])
+                batches.append((data.steps(batch), F.log_softmax(network(batch), 1)))
+        return cls(tuple(batches))
+
+    def divergence(self, quantized: QuantizedNetwork) -> float:
+        """Mean Kullback-Leibler divergence of `quantized` from them, in nats an image."""
+        parts = []
+        with evaluating():
+            for steps, expected in self.batches:
+                found = F.log_softmax(quantized(steps), 1)
+                parts.append(F.kl_div(found, expected, reduction="sum", log_target=True))
+        count = sum(len(steps) for steps, _ in self.batches)
+        return float(torch.stack(parts).sum()) / count
 
 
 def sensitivities(
@@ -44,14 +59,16 @@ def sensitivities(
     data: ImageSet,
     images: int,
 ) -> list[Sensitivity]:
-    """Every layer's harm, measured without training, greatest first."""
+    """Every layer's harm, measured without training on the first `images` of the search split,
+    greatest first."""
     names = [layer.name for layer in layers]
     quantized = QuantizedNetwork(network, layers, ranges, data.input_scale, names)
-    base = divergence(network, quantized, data, images)
+    answers = Answers.of(network, data, images)
+    base = answers.divergence(quantized)
     found = []
     for layer in layers:
         quantized.set_bits(layer, 4)
-        found.append(Sensitivity(layer, divergence(network, quantized, data, images) - base))
+        found.append(Sensitivity(layer, answers.divergence(quantized) - base))
         quantized.set_bits(layer, 8)
     return sorted(found, key=lambda one: -one.harm)
 

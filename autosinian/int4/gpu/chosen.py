@@ -1,4 +1,6 @@
-"""The configurations that an autoconfig file names, for each launch of a network."""
+"""The configurations that an autoconfig file names, for each launch of a network, and back."""
+
+from collections.abc import Mapping
 
 from autosinian.errors import InputError
 from autosinian.int4.autoconfig import Autoconfig
@@ -39,3 +41,15 @@ def chosen(
         if found[layer.name].chained and after is not None:
             chained[after.name] = ids[0]
     return found
+
+
+def as_autoconfig(plan: Plan, choices: Mapping[str, Configuration]) -> Autoconfig:
+    """The file's lines for configurations by launch; the stem has none, chained layers one id."""
+    by_line: dict[str, int] = {}
+    for layer in plan.layers:
+        for line in layer.line_names:
+            by_line.setdefault(line, choices[layer.name].id)
+        after = plan.follower(layer)
+        if choices[layer.name].chained and after is not None:
+            by_line[after.name] = choices[layer.name].id
+    return Autoconfig({line: by_line[line] for line in plan.lines()})

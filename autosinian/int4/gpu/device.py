@@ -11,13 +11,15 @@ from autosinian.int4.gpu.interpreted import INTERPRETED
 _INTERPRETED_SHARED_BYTES = 232448
 _OLDEST = (7, 5)
 _HALVES_CAPABILITY = 9
+_OVERLAPPING_CAPABILITY = 9
 
 
 @dataclass(frozen=True)
 class Device:
     """`torch_device` with what decides kernels: capability, multiprocessors, shared memory.
 
-    `overlapping`: launches start while the previous one ends (programmatic dependent launch).
+    `overlapping`: launches start while the previous one ends (programmatic dependent launch, from
+    compute capability 9.0 on).
     """
 
     torch_device: torch.device
@@ -50,6 +52,7 @@ class Device:
             "driver": self.driver,
             "torch": torch.__version__,
             "triton": triton.__version__,
+            "launches": "overlapping" if self.overlapping else "in turn",
         }
 
 
@@ -80,6 +83,7 @@ def open_device(index: int = 0) -> Device:
         found.multi_processor_count,
         int(getattr(found, "shared_memory_per_block_optin")),  # noqa: B009  (not in its stub)
         _driver(),
+        overlapping=found.major >= _OVERLAPPING_CAPABILITY,
     )
 
 

@@ -8,19 +8,25 @@ import torch
 import triton
 from numpy.typing import NDArray
 
+from autosinian.engine.torch_lane import as_tensor
 from autosinian.int4.configurations import Configuration, default_configuration
 from autosinian.int4.executor import check_images
+from autosinian.int4.gpu.compiling import CompileTask
 from autosinian.int4.gpu.device import Device
 from autosinian.int4.gpu.image import arrange_images
-from autosinian.int4.gpu.launch import INTEGER_CORES_CAPABILITY, launch
+from autosinian.int4.gpu.launch import INTEGER_CORES_CAPABILITY, compile_task, launch, settle_keys
 from autosinian.int4.gpu.plan import IMAGE, POOLED, Layer, Plan
 from autosinian.int4.gpu.pool import average_pool, linear, max_pool
-from autosinian.int4.gpu.prepared import PreparedLayer, prepare
+from autosinian.int4.gpu.prepared import PreparedLayer, on_device, prepare
+from autosinian.int4.known_kernels import known_configuration
 
 _SLACK_BYTES = 1024
 _ELEMENTS = 1024
 _PIXELS = 256
+_POOLED_PIXELS, _POOLED_CHANNELS = 64, 128
 _IMAGES, _CLASSES, _STEP = 32, 64, 128
+
+settle_keys((arrange_images, max_pool, average_pool, linear))
 
 
 class PreparedNetwork:
@@ -34,8 +40,8 @@ class PreparedNetwork:
             for layer in plan.convolutions()
         }
         place = device.torch_device
-        self.linear_weight = torch.from_numpy(plan.network.linear.weight.copy()).to(place)
-        self.linear_bias = torch.from_numpy(plan.network.linear.bias.copy()).to(place)
+        self.linear_weight = on_device(plan.network.linear.weight, place)
+        self.linear_bias = on_device(plan.network.linear.bias, place)
 
 
 class Executor:
@@ -43,7 +49,7 @@ class Executor:
 
     `input` (int8 `images x C x H x W`) is read and `output` (int32 `images x classes`) written by
     `run`, on the current stream, or by `replay` of the graph that `capture` made. Layers without
-    an entry in `choices` run with their default configuration.
+    an entry in `choices` run with what is known to be fast on this GPU, or a rule's default.
     """
 
     def __init__(
@@ -57,6 +63,7 @@ class Executor:
         self.images = images
         self.choices = {
             layer.name: (choices or {}).get(layer.name)
+            or known_configuration(layer.shape, images, device.name, device.shared_bytes)
             or default_configuration(layer.shape, images, device.shared_bytes)
             for layer in plan.convolutions()
         }
@@ -109,6 +116,14 @@ class Executor:
             if self.choices[layer.name].chained and (after := plan.follower(layer)) is not None
         }
         return tuple(layer for layer in plan.layers if layer.name not in chained)
+
+    def compile_tasks(self) -> list[CompileTask]:
+        """What `run` needs compiled of its convolutions."""
+        plan, device = self.prepared.plan, self.prepared.device
+        return [
+            compile_task(layer, self.choices[layer.name], device, plan.follower(layer))
+            for layer in (*plan.stem, *self.launched())
+        ]
 
     def layer_output(self, layer: Layer) -> torch.Tensor:
         """Flat uint8 tensor that the layer writes; others may reuse it later in the same run."""
@@ -175,12 +190,13 @@ class Executor:
         """Average pool and fully connected layer."""
         plan = self.prepared.plan
         last = plan.layers[-1].shape
-        average_pool[(self.images, triton.cdiv(last.out_channels, _ELEMENTS))](
+        average_pool[(self.images, triton.cdiv(last.out_channels, _POOLED_CHANNELS))](
             self._outputs[plan.layers[-1].name].view(torch.int8),
             self._means,
             CHANNELS=last.out_channels,
             PIXELS=last.out_pixels,
-            BLOCK=_ELEMENTS,
+            PIXELS_BLOCK=_POOLED_PIXELS,
+            BLOCK=_POOLED_CHANNELS,
             **self.prepared.device.overlap(),
         )
         classes, channels = plan.network.linear.weight.shape
@@ -237,7 +253,7 @@ class Executor:
         check_images(images, self.input_shape)
         results = np.empty((len(images), self.classes), np.int32)
         for first in range(0, len(images), self.images):
-            part = torch.from_numpy(images[first : first + self.images])
+            part = as_tensor(images[first : first + self.images])
             self.input[: len(part)].copy_(part)
             if self.prepared.device.interpreted:
                 self.run()

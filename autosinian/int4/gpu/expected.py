@@ -5,6 +5,7 @@ Serves to prove every configuration on the GPU it will run on.
 
 import torch
 
+from autosinian.engine.torch_lane import as_tensor
 from autosinian.int4.gpu.image import Arrangement, first_weights
 from autosinian.int4.gpu.packing import channel_order
 from autosinian.int4.gpu.plan import Layer
@@ -68,9 +69,9 @@ def _convolved(conv: Conv, x: torch.Tensor) -> torch.Tensor:
     weight = torch.zeros(
         conv.out_channels, x.shape[1], *conv.kernel_size, dtype=torch.float64, device=x.device
     )
-    weight[:, : conv.in_channels] = torch.from_numpy(conv.weight).to(x.device).double()
+    weight[:, : conv.in_channels] = as_tensor(conv.weight).to(x.device).double()
     out = torch.nn.functional.conv2d(x, weight, stride=conv.stride, padding=conv.padding)
-    bias = torch.from_numpy(conv.bias).to(x.device).long()
+    bias = as_tensor(conv.bias).to(x.device).long()
     return out.round().long() + bias[None, :, None, None]
 
 
@@ -80,17 +81,17 @@ def _first(layer: Layer, arranged: Arrangement, source: torch.Tensor, images: in
     x = source[:size].view(torch.int8).double()
     x = x.reshape(images, arranged.rows, arranged.columns, -1).permute(0, 3, 1, 2)
     flat = first_weights(layer.conv, arranged)[: layer.conv.out_channels]
-    weight = torch.from_numpy(flat).to(x.device).double()
+    weight = as_tensor(flat).to(x.device).double()
     weight = weight.reshape(len(flat), arranged.taps_y, -1, x.shape[1]).permute(0, 3, 1, 2)
     x = torch.nn.functional.pad(x, (0, weight.shape[3] - arranged.taps_x))
     out = torch.nn.functional.conv2d(x, weight)[:, :, : shape.out_height, : shape.out_width]
-    bias = torch.from_numpy(layer.conv.bias).to(x.device).long()
+    bias = as_tensor(layer.conv.bias).to(x.device).long()
     return out.round().long() + bias[None, :, None, None]
 
 
 def _rescaled(quantize: Quantize, x: torch.Tensor) -> torch.Tensor:
     half = (1 << quantize.shift) >> 1
-    factor = torch.from_numpy(quantize.factor).to(x.device).long()[None, :, None, None]
+    factor = as_tensor(quantize.factor).to(x.device).long()[None, :, None, None]
     out = x.sign() * ((x.abs() * factor + half) >> quantize.shift)
     low, high = ACTIVATION_RANGES.get(quantize.output_type, (-(2**31), 2**31 - 1))
     return out.clamp(low, high)

@@ -1,5 +1,7 @@
 """One convolution launched with a configuration."""
 
+import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -28,6 +30,29 @@ KERNELS: dict[str, Any] = {
     "neighbourhood": neighbourhood,
 }
 """The kernels of convolutions by name."""
+
+
+def settle_keys(kernels: Iterable[Any]) -> None:
+    """Have triton compute its cache keys of `kernels` now, in this order.
+
+    Functions that kernels share get another key when another kernel reaches them first; without
+    one order, what one process compiled would not be found by the next.
+    """
+    for kernel in kernels:
+        if not INTERPRETED:
+            _ = kernel.cache_key
+
+
+settle_keys(KERNELS.values())
+
+
+def kernels_version() -> str:
+    """12 hex digits that change with the kernels' source: measured times are of one version."""
+    if INTERPRETED:
+        return "interpreted"
+    keys = "".join(kernel.cache_key for kernel in KERNELS.values())
+    return hashlib.sha256(keys.encode("ascii")).hexdigest()[:12]
+
 
 _FOLLOWER_STEP = 64
 _SHARED_BYTES = 220 << 10
@@ -287,6 +312,7 @@ def compile_task(
         tensor_types(layer, configuration),
         tuple(sorted((values | device.overlap()).items())),
         configuration.warps,
+        10 * device.capability[0] + device.capability[1],
     )
 
 

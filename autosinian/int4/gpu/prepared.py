@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from autosinian.engine.torch_lane import as_tensor
 from autosinian.int4.gpu.image import Arrangement, first_weights
 from autosinian.int4.gpu.packing import arrange_weights, pack_weights, pad_channels
 from autosinian.int4.gpu.plan import IMAGE, Layer
@@ -59,16 +60,16 @@ def prepare(layer: Layer, arranged: Arrangement | None, device: torch.device) ->
         branch = _conv(residual.conv, arrange_weights(residual.conv.weight, bits), bits, device)
         factor = _vector(residual.to_s8.factor, device)
         factor2 = _vector(residual.to_s32.factor, device)
-        scale = _tensor(scales(residual.to_s8), device)
-        scale2 = _tensor(scales(residual.to_s32), device)
+        scale = on_device(scales(residual.to_s8), device)
+        scale2 = on_device(scales(residual.to_s32), device)
     elif residual is not None:
         factor = _vector(residual.factor, device)
-        scale = _tensor(nibble_scales(residual), device)
+        scale = on_device(nibble_scales(residual), device)
     return PreparedLayer(
         layer,
         _conv(layer.conv, weight, layer.shape.bits, device),
         _vector(layer.quantize.factor, device),
-        _tensor(scales(layer.quantize), device),
+        on_device(scales(layer.quantize), device),
         branch,
         factor,
         factor2,
@@ -94,13 +95,14 @@ def nibble_scales(quantize: Quantize) -> NDArray[np.float32]:
 def _conv(conv: Conv, weight: NDArray[np.int8], bits: int, device: torch.device) -> PreparedConv:
     packed = None
     if bits == 4 and conv.weight_bits == 4:
-        packed = _tensor(pack_weights(weight), device)
-    return PreparedConv(_tensor(weight, device), packed, _vector(conv.bias, device))
+        packed = on_device(pack_weights(weight), device)
+    return PreparedConv(on_device(weight, device), packed, _vector(conv.bias, device))
 
 
 def _vector(values: NDArray[np.int32], device: torch.device) -> torch.Tensor:
-    return _tensor(pad_channels(values), device)
+    return on_device(pad_channels(values), device)
 
 
-def _tensor(values: NDArray[np.generic], device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values)).to(device)
+def on_device(values: NDArray[np.generic], device: torch.device) -> torch.Tensor:
+    """`values` on `device`, one element after another as kernels read them."""
+    return as_tensor(np.ascontiguousarray(values)).to(device)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 _LAUNCHES = 8
+# Launches of microseconds: more of them, beside which the graph's own start is little.
+_MANY_LAUNCHES, _FEW = 32, 16
 _REPLAYS = 5
 _NETWORK_SECONDS = 0.05
 _NETWORK_REPLAYS = 5
@@ -132,7 +134,7 @@ class GpuLayerTimer:
             run()
             if timed_once(run) > 2 * stop_above + 1e-3:
                 return math.inf
-            return timed_graph(run)
+            return timed_graph(run, _LAUNCHES if self._executor.images > _FEW else _MANY_LAUNCHES)
         except (OutOfResources, CompilationError, RuntimeError) as error:
             self.failures[shape, configuration.id] = f"{type(error).__name__}: {error}"
             return math.inf

@@ -1,6 +1,7 @@
 """Tuning of a network's kernels on the GPU at hand: measurements, cache and search put together."""
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,16 @@ import torch
 
 from autosinian.int4.autoconfig import Autoconfig
 from autosinian.int4.configurations import Configuration
+from autosinian.int4.gpu.chosen import as_autoconfig
 from autosinian.int4.gpu.compiling import Compiler
 from autosinian.int4.gpu.device import open_device
 from autosinian.int4.gpu.executor import Executor, PreparedNetwork
-from autosinian.int4.gpu.launch import compile_task
+from autosinian.int4.gpu.launch import kernels_version
 from autosinian.int4.gpu.plan import plan
 from autosinian.int4.gpu.timing import GpuLayerTimer, streams_seconds
 from autosinian.int4.network import Network
-from autosinian.int4.timing_cache import CachedTimer
-from autosinian.int4.tuning import Ranking, best_choices, exchange_jointly, rank_layers
+from autosinian.int4.timing_cache import CachedTimer, KeptTimes, network_key
+from autosinian.int4.tuning import LayerTimer, Ranking, exchange_jointly, rank_layers
 
 Tell = Callable[[str], None]
 
@@ -48,7 +50,7 @@ class Tuner:
         self._compiler = Compiler()
         self._tell = tell
         self.device = self._device.name
-        self.versions = self._device.versions()
+        self.versions = self._device.versions() | {"kernels": kernels_version()}
         self.layers = {layer.name: layer.shape for layer in self._plan.convolutions()}
 
     def __enter__(self) -> "Tuner":
@@ -62,14 +64,11 @@ class Tuner:
     ) -> None:
         self._compiler.close()
 
-    def rank(self, batch: int, cache: Path, time_limit_s: float = math.inf) -> Ranking:
-        """Times of the candidates of each distinct shape, from `cache` where they are known."""
-        timer = CachedTimer(
-            GpuLayerTimer(Executor(self._prepared, batch), self._compiler),
-            cache,
-            batch,
-            self.versions,
-        )
+    def rank(self, batch: int, kept: KeptTimes, end: float = math.inf) -> Ranking:
+        """Times of the candidates of each distinct shape, until `end` by the monotonic clock."""
+
+        def timer() -> LayerTimer:
+            return GpuLayerTimer(Executor(self._prepared, batch), self._compiler)
 
         def told(number: int, done: int, total: int) -> None:
             if done % _TOLD_EVERY == 0:
@@ -79,39 +78,44 @@ class Tuner:
             list(self.layers.values()),
             batch,
             self._device.shared_bytes,
-            timer,
-            time_limit_s,
+            CachedTimer(timer, kept, batch, self.versions),
+            end - time.monotonic(),
             told,
         )
 
-    def tune(self, batch: int, cache: Path, time_limit_s: float) -> tuple[Tuned, Ranking]:
-        """Rank, then exchange jointly, within the limit."""
-        ranking = self.rank(batch, cache, time_limit_s * _RANKING_SHARE)
-        before = self.images_per_second(best_choices(self.layers, ranking), batch)
-        self._tell(f"each layer's best: {before:,.0f} images/s")
-        choices, seconds = exchange_jointly(
-            self.layers,
-            ranking,
-            lambda trial: batch / self.images_per_second(trial, batch),
-            time_limit_s=time_limit_s * (1 - _RANKING_SHARE),
+    def tune(self, batch: int, cache: Path, end: float) -> tuple[Tuned, Ranking]:
+        """Rank, then exchange jointly, until `end`; what `cache` knows is not measured again."""
+        kept = KeptTimes(cache)
+        begin = time.monotonic()
+        ranking = self.rank(batch, kept, begin + (end - begin) * _RANKING_SHARE)
+        rates: list[float] = []
+
+        def seconds(trial: Mapping[str, Configuration]) -> float:
+            key = network_key(self.layers, trial, batch, 1, self.versions)
+            known = kept.get(key)
+            if known is None:
+                known = batch / self.images_per_second(trial, batch)
+                kept.keep(key, known, batch=batch)
+            if not rates:
+                self._tell(f"each layer's best: {batch / known:,.0f} images/s")
+            rates.append(batch / known)
+            return known
+
+        def told(best: float, tried: int) -> None:
+            if tried % _TOLD_EVERY == 0:
+                self._tell(f"{tried} exchanges tried: {batch / best:,.0f} images/s")
+
+        choices, spent = exchange_jointly(
+            self.layers, ranking, seconds, time_limit_s=end - time.monotonic(), tell=told
         )
-        return Tuned(choices, before, batch / seconds), ranking
+        return Tuned(choices, rates[0], batch / spent), ranking
 
     def images_per_second(
         self, choices: Mapping[str, Configuration], batch: int, streams: int = 1
     ) -> float:
         """Of whole networks as graphs, from device memory, on `streams` streams at once."""
         executors = [Executor(self._prepared, batch, choices) for _ in range(streams)]
-        tasks = {
-            compile_task(
-                layer,
-                executors[0].choices[layer.name],
-                self._device,
-                self._plan.follower(layer),
-            ): None
-            for layer in self._plan.convolutions()
-        }
-        self._compiler.compile(list(tasks))
+        self._compiler.compile(executors[0].compile_tasks())
         for executor in executors:
             executor.input.random_(-127, 128)
         rate = batch * streams / streams_seconds(executors)
@@ -121,11 +125,4 @@ class Tuner:
 
     def autoconfig(self, choices: Mapping[str, Configuration]) -> Autoconfig:
         """The file's lines; the stem has none, and chained layers have one id."""
-        by_line: dict[str, int] = {}
-        for layer in self._plan.layers:
-            for line in layer.line_names:
-                by_line.setdefault(line, choices[layer.name].id)
-            after = self._plan.follower(layer)
-            if choices[layer.name].chained and after is not None:
-                by_line[after.name] = choices[layer.name].id
-        return Autoconfig({line: by_line[line] for line in self._plan.lines()})
+        return as_autoconfig(self._plan, choices)

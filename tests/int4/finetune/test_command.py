@@ -14,7 +14,7 @@ from autosinian.cli.main import main
 from autosinian.data.fashion import FashionMnist
 from autosinian.data.preprocessing import Preprocessing
 from autosinian.int4.cpu_executor import CpuExecutor
-from autosinian.int4.finetune.float_training import float_accuracy
+from autosinian.int4.finetune.evaluation import float_accuracy
 from autosinian.int4.finetune.images import open_images
 from autosinian.int4.finetune.record import LOG
 from autosinian.int4.finetune.run import CHOSEN, INPUT, SENSITIVITY

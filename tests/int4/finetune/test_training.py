@@ -2,20 +2,24 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from autosinian.errors import InputError
+from autosinian.int4.finetune.batches import Batches
+from autosinian.int4.finetune.float_training import float_optimizer, float_update
 from autosinian.int4.finetune.folded import FoldedNetwork
 from autosinian.int4.finetune.images import ImageSet, open_images
-from autosinian.int4.finetune.integer_training import Teaching, fine_tune
+from autosinian.int4.finetune.integer_training import Teaching, fine_tune, integer_update
+from autosinian.int4.finetune.loop import AUGMENTATION
 from autosinian.int4.finetune.quantized import QuantizedNetwork
 from autosinian.int4.finetune.ranges import activation_ranges
 from autosinian.int4.finetune.record import LOG, Record
-from autosinian.int4.finetune.schedule import Clock, Schedule
-from autosinian.int4.finetune.sensitivity import divergence, sensitivities
+from autosinian.int4.finetune.schedule import Schedule
+from autosinian.int4.finetune.sensitivity import Answers, sensitivities
 from tests.int4.finetune.small_network import CLASSES, RESOLUTION, images, layers, quantized, resnet
 
 CPU = torch.device("cpu")
@@ -24,17 +28,6 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def data() -> ImageSet:
     return open_images("fashion_mnist", None, RESOLUTION, CPU, 64)
-
-
-class Teacher(torch.nn.Module):
-    """The folded network as a module."""
-
-    def __init__(self, network: FoldedNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.network(x)
 
 
 def ten_classes(data: ImageSet) -> FoldedNetwork:
@@ -77,14 +70,13 @@ def test_fine_tuning_brings_the_integers_nearer_to_the_float_network(
     data: ImageSet, tmp_path: Path
 ) -> None:
     network, net = calibrated(data, wider=3)
-    before = divergence(network, net, data, 64)
+    answers = Answers.of(network, data, 64)
+    before = answers.divergence(net)
     schedule = Schedule(epochs=5, learning_rate=0.03, batch_size=16)
     record = Record(tmp_path, CPU)
-    epochs = fine_tune(
-        net, Teacher(network), data, schedule, record, stage="int4", teaching=Teaching(1.0)
-    )
+    epochs = fine_tune(net, network, data, schedule, record, stage="int4", teaching=Teaching(1.0))
     assert epochs == 5
-    assert divergence(network, net, data, 64) < 0.9 * before
+    assert answers.divergence(net) < 0.9 * before
     log = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     assert [line["epoch"] for line in log] == [1, 2, 3, 4, 5]
 
@@ -97,13 +89,56 @@ def test_scales_change_only_where_they_are_learned(
     before = {name: p.detach().clone() for name, p in net.named_parameters()}
     teaching = Teaching(learn_ranges=learned)
     schedule = Schedule(epochs=0.25, learning_rate=0.01, batch_size=16)
-    fine_tune(
-        net, Teacher(network), data, schedule, Record(tmp_path, CPU), stage="", teaching=teaching
-    )
+    fine_tune(net, network, data, schedule, Record(tmp_path, CPU), stage="", teaching=teaching)
     changed = {name for name, p in net.named_parameters() if not torch.equal(p, before[name])}
     scales = {name for name in before if name.endswith(("log_range", "log_step"))}
     assert bool(changed & scales) == learned
     assert changed >= {name for name in before if name.endswith("latent")}
+
+
+class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Lists the operators that would make the host wait for a device."""
+
+    NAMES = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "unique", "masked_select")
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found: list[str] = []
+        self.all = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        self.all += 1
+        if func.overloadpacket.__name__ in self.NAMES:
+            self.found.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def test_neither_a_batch_nor_an_update_waits_for_the_device(data: ImageSet) -> None:
+    network, net = calibrated(data)
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.LazyLinear(10)
+    )
+    batches = Batches(data, 8, AUGMENTATION, 0)
+    batches.next()
+    module(batches.images)
+    rate = torch.tensor(0.1)
+    adam = torch.optim.Adam(net.parameters(), lr=rate, fused=True)
+    updates = [
+        float_update(module, float_optimizer(module, rate), CPU),
+        integer_update(net, adam, network, data, Teaching()),
+    ]
+    for update in updates:
+        update(batches.images, batches.labels)  # the optimizer makes its state
+        with Waits() as waits:
+            Batches(data, 8, AUGMENTATION, 0).next()
+            update(batches.images, batches.labels)
+        assert waits.all > 100
+        assert waits.found == []
+    with Waits() as waits:
+        rate.item()
+    assert len(waits.found) == 1
 
 
 def test_sensitivity_is_what_one_layer_in_4_bits_costs(data: ImageSet) -> None:
@@ -116,7 +151,7 @@ def test_sensitivity_is_what_one_layer_in_4_bits_costs(data: ImageSet) -> None:
 
     def measured(int8: list[str]) -> float:
         net = QuantizedNetwork(network, layers(network), ranges, data.input_scale, int8)
-        return divergence(network, net, data, 32)
+        return Answers.of(network, data, 32).divergence(net)
 
     rest = [name for name in names if name != worst.layer.name]
     assert worst.harm == pytest.approx(measured(rest) - measured(names), rel=1e-4)
@@ -137,30 +172,3 @@ def test_the_splits_that_decide_and_that_judge_do_not_overlap(data: ImageSet) ->
     splits = (data.train, data.calibration, data.search, data.validation)
     pixels = [image.numpy().tobytes() for split in splits for image in split.images]
     assert len(set(pixels)) == len(pixels) == 4 * 64
-
-
-def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
-    schedule = Schedule(epochs=2, learning_rate=0.1, batch_size=10, warm_up=0.1)
-    assert schedule.rate(0.0) < 0.002
-    assert schedule.rate(0.1) == pytest.approx(0.0976, abs=1e-3)
-    assert schedule.rate(1.0) == pytest.approx(0.0, abs=1e-9)
-    clock = Clock(schedule, 55)
-    assert clock.total == 10
-    clock.step = 5
-    assert (clock.progress, clock.epoch) == (0.5, 1.0)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((0, 0.1, 1), "must be above 0"),
-        ((1, -0.1, 1), "must be above 0"),
-        ((1, 0.1, 0), "must be above 0"),
-        ((1, 0.1, 1, 0.0), "a time limit must be above 0 s"),
-    ],
-)
-def test_schedules_that_train_nothing_are_refused(
-    arguments: tuple[float, float, int], message: str
-) -> None:
-    with pytest.raises(InputError, match=message):
-        Schedule(*arguments)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -61,3 +62,62 @@ def test_tensor_cores_are_used_from_ampere_on(capability: int) -> None:
     for identity, (groups, warps) in json.loads(done.stdout).items():
         assert groups == (capability == 90), identity
         assert warps == (capability == 80), identity
+
+
+KEYS = """
+import sys
+from autosinian.int4.gpu import executor, launch
+
+kernels = launch.KERNELS | {"linear": executor.linear, "max_pool": executor.max_pool}
+for name in sys.argv[1:]:
+    kernels[name].cache_key
+print(*(kernels[name].cache_key for name in sorted(kernels)))
+"""
+
+
+def test_every_process_finds_what_another_compiled() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    orders = (["convolution"], ["pointwise"], ["neighbourhood", "linear"], ["max_pool"])
+    keys = {
+        subprocess.run(
+            [sys.executable, "-c", KEYS, *order],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=True,
+        ).stdout
+        for order in orders
+    }
+    assert len(keys) == 1
+
+
+AHEAD = """
+import torch
+from autosinian.int4.configurations import configuration
+from autosinian.int4.gpu.compiling import Compiler, outcome
+from autosinian.int4.gpu.device import Device
+from autosinian.int4.gpu.launch import compile_task
+from tests.int4.gpu.single_layers import chained_pair
+
+if __name__ == "__main__":
+    layer, after = chained_pair(64, 64)
+    device = Device(torch.device("cpu"), "named", (9, 0), 132, 232448, "none", overlapping=True)
+    tasks = [compile_task(layer, configuration(number), device, after) for number in (1768, 1780)]
+    compiler = Compiler(2)
+    print([outcome(future) for future in compiler.submit(tasks)])
+    compiler.close()
+"""
+
+
+def test_kernels_are_compiled_ahead_where_no_gpu_is_opened(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment |= {"TRITON_CACHE_DIR": str(tmp_path / "cache"), "CUDA_VISIBLE_DEVICES": ""}
+    program = tmp_path / "ahead.py"
+    program.write_text(AHEAD)
+    done = subprocess.run(
+        [sys.executable, str(program)], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout == "[None, None]\n"
+    kernels = {path.name for path in (tmp_path / "cache").rglob("*.cubin")}
+    assert kernels == {"convolution.cubin", "pointwise.cubin"}

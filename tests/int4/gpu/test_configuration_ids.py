@@ -7,6 +7,9 @@ from autosinian.int4.gpu.device import Device, open_device
 from autosinian.int4.gpu.launch import constants
 from tests.int4.gpu.single_layers import chained_pair, pointwise, run
 
+# Interpreted, there is room for what no GPU has.
+MUCH = 1 << 20
+
 
 @pytest.fixture(scope="module")
 def device() -> Device:
@@ -26,7 +29,7 @@ def test_every_id_of_a_tile_is_exact(tile: int, device: Device) -> None:
             layer, after = chained_pair(2 * choice.step_bytes, choice.channels, seed=choice.id)
         else:
             layer = pointwise(2 * choice.step_bytes, choice.channels, True, seed=choice.id)
-        assert refusal(choice, layer.shape, device.shared_bytes) is None
+        assert refusal(choice, layer.shape, MUCH) is None
         values = constants(layer, choice, 9, after) | {"STAGES": 0}
         key = tuple(sorted(values.items()))
         if key not in seen:

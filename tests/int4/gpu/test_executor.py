@@ -1,5 +1,6 @@
 """Whole networks through interpreted kernels give the oracle's bits."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -96,3 +97,15 @@ def test_flavours_for_several_taps_are_exact(flavour: tuple[str, ...], device: D
     executor.choices |= stationary
     images = random_images(network, 2)
     assert np.array_equal(executor.logits(images), oracle.logits(network, images))
+
+
+def test_images_and_weights_that_cannot_be_written_are_read_in_silence(device: Device) -> None:
+    network = small_network(widths=(16,), depth=1, seed=14)
+    for conv in network.convs():
+        conv.weight.flags.writeable = conv.bias.flags.writeable = False
+    images = random_images(network, 2)
+    images.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        logits = Executor(PreparedNetwork(plan(network), device), 2).logits(images)
+    assert np.array_equal(logits, oracle.logits(network, images))
