@@ -1,7 +1,7 @@
 """A trial on an engine whose libraries are slow to import, with everything real and very small."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,11 +87,12 @@ def test_where_cores_are_many_the_performance_runs_worker_opens_the_engine_file_
     monkeypatch.setattr("autosinian.evaluate.evaluator.usable_cores", lambda: 16)
     candidate = replace(bench.space.baseline(), subnet=bench.network.smallest(16))
     opened: list[bool] = []
-    found = bench.evaluator.evaluate(
-        candidate,
-        "one",
-        refuse=lambda metrics: bool(opened.append(bench.workers.opens_early)),
-    )
+
+    def refuse(metrics: Mapping[str, float]) -> bool:
+        opened.append(bench.workers.opens_early)
+        return False
+
+    found = bench.evaluator.evaluate(candidate, "one", refuse=refuse)
     assert opened == [False, True]  # after the costs, after accuracy
     assert found.complete
     assert found.measurements[0].valid
