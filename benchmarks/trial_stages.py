@@ -61,6 +61,10 @@ def again(outcome: Outcome, count: int, choice: WorkerChoice) -> list[dict[str, 
         url = f"sqlite:///{folder}/again.db"
         bench = open_workbench(outcome.document, outcome.name, url, choice)
         try:
+            # As in the midst of a search: the process that workers are forked from is there.
+            modules, devices = bench.engine.slow_imports(), bench.workers.devices
+            bench.workers.prepare(modules, devices, engine=bench.engine.name)
+            bench.workers.settle()
             for number, record in enumerate(outcome.ranked()[:count]):
                 candidate = record.candidate
                 assert isinstance(candidate, Candidate)

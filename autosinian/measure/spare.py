@@ -94,10 +94,12 @@ class Spares:
     """Starts the workers of one parent, some of them before their jobs are there.
 
     They die with the parent's thread that started them; those that wait also at `close`. With
-    `forks` they are forked from zygotes, which have imported what `prepare` was told.
+    `forks` they are forked from zygotes, which have imported what `prepare` was told, or
+    `modules`, where there are any.
     """
 
-    def __init__(self, *, forks: bool = True) -> None:
+    def __init__(self, *, forks: bool = True, modules: Sequence[str] = ()) -> None:
+        self._modules = tuple(modules)
         self._waiting: list[_Spare] = []
         self._early: Early | None = None
         self._forks = forks
@@ -267,6 +269,9 @@ class Spares:
     ) -> Forked | None:
         """A process from the zygote of these; None where there is none, or it is lost."""
         zygote = self._zygotes.running(python or (), devices) if self._forks else None
+        # Of several GPUs each has a process of its own, which the worker starts.
+        if zygote is None and self._forks and self._modules and len(devices) <= 1:
+            zygote = self._zygotes.prepare(python or (), devices, self._modules)
         if zygote is None:
             return None
         try:

@@ -72,13 +72,13 @@ class WorkerChoice:
                     f"{count} GPUs must be visible, as many as served the export, but there are "
                     f"{len(devices)}; `--devices` names others to compare with"
                 )
-            return opened, Workers(self.python, devices)
+            return opened, Workers(self.python, devices, modules=opened.slow_imports())
         if self.devices:
             raise InputError(
                 f"`--devices` must be left out where the engine uses no GPU, but `{engine}` runs "
                 f"on {opened.device()}, got {', '.join(map(str, self.devices))}"
             )
-        return opened, Workers(self.python)
+        return opened, Workers(self.python, modules=opened.slow_imports())
 
 
 DEFAULT_CHOICE = WorkerChoice()
@@ -89,7 +89,8 @@ class Workers:
 
     `run`, `build` and `find_server_qps` are those of `autosinian.measure.process` and
     `autosinian.measure.server`, in processes started early where `prepare` has been called. With
-    `forks` these and all later ones are forked from a process that has imported what takes long.
+    `forks` they are forked from a process that has imported what takes long: what `prepare` was
+    told, else `modules`.
     """
 
     def __init__(
@@ -98,10 +99,11 @@ class Workers:
         devices: tuple[int, ...] = (),
         *,
         forks: bool = True,
+        modules: tuple[str, ...] = (),
     ) -> None:
         self.python = python
         self.devices = devices
-        self._spares = Spares(forks=forks)
+        self._spares = Spares(forks=forks, modules=modules)
 
     def title(self, device: str) -> str:
         """Name of all devices together, where one is called `device`."""

@@ -97,6 +97,19 @@ def test_every_worker_is_a_fresh_process_and_imports_nothing_again(
     assert importers(log) == [zygote]
 
 
+def test_workers_are_forked_also_where_none_was_prepared(
+    bench: Bench, log: Path, tmp_path: Path
+) -> None:
+    workers = Workers(modules=("tests.measure.slow_library",))
+    try:
+        for name in ("one", "two"):
+            workers.run(job_of(bench, "ProcessEngine", tmp_path / name), **LIMITS)
+            assert told(tmp_path / name)["parent"] == importers(log)[0]
+    finally:
+        workers.close()
+    assert len(importers(log)) == 1
+
+
 def test_a_worker_gets_the_environment_of_the_moment(
     bench: Bench,
     workers: Workers,
