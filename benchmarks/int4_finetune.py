@@ -34,7 +34,7 @@ PART_BYTES = 15_000_000
 FLOAT_SHARE, INTEGER_SHARE = 0.4, 0.34
 RESERVE_SECONDS = 48.0
 """For calibration, sensitivity, and the judgement of every network."""
-SMOKE_IMAGES = 8000
+SMOKE_IMAGES = 5000
 COPIED = {
     TABLE: "int4_finetune.csv",
     SENSITIVITY: "int4_finetune_sensitivity.csv",

@@ -1,6 +1,7 @@
 """Fine-tuning on real images: it learns, scales included, and decides on held-out images."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from autosinian.int4.finetune.folded import FoldedNetwork
 from autosinian.int4.finetune.images import ImageSet, open_images
 from autosinian.int4.finetune.integer_training import Teaching, fine_tune, integer_update
 from autosinian.int4.finetune.loop import AUGMENTATION
+from autosinian.int4.finetune.options import FinetuneOptions
 from autosinian.int4.finetune.quantized import QuantizedNetwork
 from autosinian.int4.finetune.ranges import activation_ranges
 from autosinian.int4.finetune.record import LOG, Record
+from autosinian.int4.finetune.run import Finetune
 from autosinian.int4.finetune.schedule import Schedule
 from autosinian.int4.finetune.sensitivity import Answers, sensitivities
 from tests.int4.finetune.small_network import CLASSES, RESOLUTION, images, layers, quantized, resnet
@@ -172,3 +175,28 @@ def test_the_splits_that_decide_and_that_judge_do_not_overlap(data: ImageSet) ->
     splits = (data.train, data.calibration, data.search, data.validation)
     pixels = [image.numpy().tobytes() for split in splits for image in split.images]
     assert len(set(pixels)) == len(pixels) == 4 * 64
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(-1.0, 1), (1e6, 2)])
+def test_networks_with_8_bit_layers_are_left_out_where_no_time_is_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], seconds: float, count: int
+) -> None:
+    images = open_images("fashion_mnist", None, RESOLUTION, CPU, 8)
+    few = Schedule(1, 0.01, 8)
+    options = FinetuneOptions(
+        out=tmp_path,
+        resolution=RESOLUTION,
+        float_schedule=few,
+        integer_schedule=few,
+        mixed_schedule=few,
+        depths=(1, 1, 1, 1),
+        width_per_group=4,
+        int8_counts=(2,),
+        sensitivity_images=8,
+        reference_images=2,
+    )
+    work = Finetune(options, images, deadline=time.monotonic() + seconds)
+    work.run()
+    assert len(work.variants) == count
+    told = capsys.readouterr().err
+    assert ("no time is left for 2 layers in int8" in told) == (count == 1)
