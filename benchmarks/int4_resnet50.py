@@ -74,6 +74,7 @@ COMPARED_IMAGES = 20
 EXCHANGED = 3
 SINGLES = 3
 RANKING_SHARE = 0.65
+FIRST_BATCH_SHARE = 1.7
 JOINT_SECONDS = 20.0
 AFTER_TUNING_SECONDS = 40.0
 PART = 48
@@ -236,8 +237,11 @@ class Benchmark:
 
     def tune_layers(self, batch: int) -> None:
         """Rank configurations for each shape."""
-        waiting = self.arguments.tuned_batches[self.arguments.tuned_batches.index(batch) :]
-        share = max(self.left() - AFTER_TUNING_SECONDS, 0.5 * self.left()) / len(waiting)
+        batches = self.arguments.tuned_batches
+        waiting = len(batches) - batches.index(batch)
+        share = max(self.left() - AFTER_TUNING_SECONDS, 0.5 * self.left()) / waiting
+        if batch == batches[0]:
+            share *= FIRST_BATCH_SHARE
         timer = GpuLayerTimer(Executor(self.prepared, batch), self.compiler)
         known = KnownTimes(timer, self.arguments.known, batch, self.about)
         before = len(known.known)
