@@ -74,6 +74,7 @@ COMPARED_IMAGES = 20
 EXCHANGED = 3
 SINGLES = 3
 RANKING_SHARE = 0.65
+FIRST_BATCH_SHARE = 1.7
 JOINT_SECONDS = 20.0
 AFTER_TUNING_SECONDS = 40.0
 PART = 48
@@ -124,6 +125,7 @@ class Benchmark:
         self.layers = {layer.name: layer.shape for layer in self.plan.convolutions()}
         self.choices: dict[int, Choices] = {}
         self.rankings: dict[int, Ranking] = {}
+        self.wanted: dict[LayerShape, torch.Tensor] = {}
         self.compiler = None if self.device.interpreted else Compiler(arguments.processes)
 
     def left(self) -> float:
@@ -235,8 +237,11 @@ class Benchmark:
 
     def tune_layers(self, batch: int) -> None:
         """Rank configurations for each shape."""
-        waiting = self.arguments.tuned_batches[self.arguments.tuned_batches.index(batch) :]
-        share = max(self.left() - AFTER_TUNING_SECONDS, 0.5 * self.left()) / len(waiting)
+        batches = self.arguments.tuned_batches
+        waiting = len(batches) - batches.index(batch)
+        share = max(self.left() - AFTER_TUNING_SECONDS, 0.5 * self.left()) / waiting
+        if batch == batches[0]:
+            share *= FIRST_BATCH_SHARE
         timer = GpuLayerTimer(Executor(self.prepared, batch), self.compiler)
         known = KnownTimes(timer, self.arguments.known, batch, self.about)
         before = len(known.known)
@@ -526,12 +531,17 @@ class Benchmark:
         stem = layer.name.startswith("stem")
         source = executor.source(layer.reads, stem)
         added = None if layer.adds is None else executor.source(layer.adds, stem)
-        generator = torch.Generator(source.device).manual_seed(choice.id)
+        # The same activations for all configurations of a shape, whose output is computed once.
+        seed = list(self.layers.values()).index(layer.shape)
+        generator = torch.Generator(source.device).manual_seed(seed)
         for tensor, bits in ((source, layer.shape.bits), (added, layer.shape.residual)):
             if tensor is not None and layer.reads != IMAGE:
                 most = 256 if getattr(bits, "bits", bits) == 4 else 128
                 tensor.random_(0, most, generator=generator)
-        wanted = expected(layer, self.plan.arranged, source, added, images)
+        wanted = self.wanted.get(layer.shape)
+        if wanted is None:
+            wanted = expected(layer, self.plan.arranged, source, added, images)
+            self.wanted[layer.shape] = wanted
         after = self.plan.follower(layer) if choice.chained else None
         outputs: Sequence[Layer] = [layer] if after is None else [layer, after]
         for written in outputs:
