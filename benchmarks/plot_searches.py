@@ -18,6 +18,7 @@ from autosinian.content import atomic_file
 
 MARKS = (10, 25, 50, 75, 100, 150, 200, 300, 400, 500)
 COLOURS = {
+    "joint-earlier": "#000000",
     "joint-warm": "#c1121f",
     "joint": "#f08a5d",
     "linas": "#1d6996",

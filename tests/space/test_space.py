@@ -87,6 +87,17 @@ def test_the_warm_start_is_distinct_and_in_the_space() -> None:
     assert {c.quantization.precision for c in first} == {"int8"}
 
 
+def test_the_extremes_come_first_and_may_come_alone() -> None:
+    space = small_space()
+    extremes = space.warm_start(uniform=0)
+    assert extremes == space.warm_start()[: len(extremes)]
+    assert 2 <= len(extremes) <= 5
+    assert {c.subnet for c in extremes} >= {
+        SmallSupernet().largest(32),
+        SmallSupernet().smallest(28),
+    }
+
+
 def test_the_warm_start_is_the_same_every_time() -> None:
     assert small_space().warm_start() == small_space().warm_start()
 
