@@ -19,7 +19,8 @@ class Tunable:
     """One setting an engine can be tuned by, as data for search spaces.
 
     Integers have `low` and `high` (both reachable); others have `choices`. `rebuild` is true where
-    another value needs another engine file.
+    another value needs another engine file, `rounds` where it rounds a network's numbers in other
+    places, so that accuracy is another too.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Tunable:
     high: int | None = None
     choices: tuple[Option, ...] = ()
     rebuild: bool = True
+    rounds: bool = False
 
     def check(self, value: Option) -> None:
         """Raise `InputError` where `value` is not one that this tunable may take."""

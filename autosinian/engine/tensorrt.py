@@ -81,6 +81,7 @@ class TensorRtEngine:
                 "int8 where the file has Q/DQ, or wherever TensorRT 8 likes it from the same"
                 " scales",
                 choices=("explicit", "implicit"),
+                rounds=True,
             ),
         )
 

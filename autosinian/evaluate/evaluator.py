@@ -292,12 +292,15 @@ class Evaluator:
         return (measured.accuracy, deviation), measured.loadgen_s
 
     def _accuracy_key(self, candidate: Candidate, arrays: Arrays) -> str:
+        rounding = {tunable.name for tunable in self.engine.tunables() if tunable.rounds}
+        rounded = {name: value for name, value in candidate.engine.options if name in rounding}
         return content_key(
             self.networks.key(candidate),
             candidate.quantization.precision,
             self.engine.name,
             self._versions,
             arrays.key,
+            *([rounded] if rounded else []),
         )
 
     def _accuracy_job(

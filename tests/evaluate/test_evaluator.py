@@ -95,6 +95,24 @@ def test_what_is_known_of_a_network_is_not_measured_again(
     assert not [name for name in runs(bench) - before if "accuracy" in name]
 
 
+def test_accuracy_is_measured_again_where_another_option_rounds_elsewhere(
+    bench: Workbench, smallest: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tunables = bench.engine.tunables()
+    told = tuple(replace(item, rounds=item.name == "cpu_pinning") for item in tunables)
+    monkeypatch.setattr(bench.engine, "tunables", lambda: told)
+    file = bench.evaluator.build(smallest, bench.evaluator.networks.model(smallest))
+    seconds = {}
+    for pinned in (True, False):
+        changed = dict(smallest.engine.options) | {"cpu_pinning": pinned}
+        engine = EngineConfig.make("openvino", smallest.engine.batch_size, **changed)
+        candidate = replace(smallest, engine=engine)
+        for time in ("first", "again"):
+            name = f"rounding-{pinned}-{time}"
+            _, seconds[pinned, time] = bench.evaluator.accuracy(candidate, file, "search", name)
+    assert [key for key, took in seconds.items() if took] == [(True, "first"), (False, "first")]
+
+
 def test_settings_that_need_no_other_engine_file_share_one(
     bench: Workbench, smallest: Candidate
 ) -> None:
