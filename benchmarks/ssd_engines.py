@@ -2,18 +2,18 @@
 
     python benchmarks/ssd_engines.py MODEL DATA --output benchmarks/results/ssd_openvino.csv
     python benchmarks/ssd_engines.py MODEL DATA --engine tensorrt --worker-python PYTHON \\
-        --batch-size 64 --precisions fp32 int8 int8-fused fp16 --fallback int8-implicit
+        --batch-size 64 --precisions fp32 int8 int8-all-fused fp16 --fallback int8-implicit
 
 MODEL is a detector.pt, DATA a VOC data set with the splits train, val and test. INT8 is equalized,
 calibrated on train, and has the exceptions of `--exceptions` (the list that ssd_quantization chose
-on val). `int8-fused` leaves what a convolution gives to an addition alone unrounded, so that
-TensorRT can add within it; `int8-implicit` is the same scales in TensorRT 8's other form. mAP is of
-test, from the engine files that are timed. All engine files are built side by side; then runs of
-all precisions alternate, so that what else the machine does meets all, and a ratio is the median of
-its rounds' ratios to fp32. Responses are detections: suppression is part of what is timed, by
-compiled code after `autosinian compile-sut`, else by numpy, which bounds fast engines (column
-`detections`). The raw loop is the engine alone. `--step build` leaves engine files in `--work` for
-a later run.
+on val). Of its names, `int8-all` has no exceptions; with `-fused` what a convolution gives to an
+addition alone is not rounded, so that TensorRT can add within it; `-implicit` is the same scales in
+TensorRT 8's other form. mAP is of test, from the engine files that are timed. All engine files are
+built side by side; then runs of all precisions alternate, so that what else the machine does meets
+all, and a ratio is the median of its rounds' ratios to fp32. Responses are detections: suppression
+is part of what is timed, by compiled code after `autosinian compile-sut`, else by numpy, which
+bounds fast engines (column `detections`). The raw loop is the engine alone. `--step build` leaves
+engine files in `--work` for a later run.
 """
 
 import argparse
@@ -65,7 +65,7 @@ objectives: [Offline.samples_per_second]
 quantization: {{precision: [fp32]}}
 measurement: {{min_duration_s: {seconds}, calibration_samples: {calibration}}}
 """
-INT8_FILES = ("int8", "int8-fused")
+INT8_FILES = ("int8", "int8-fused", "int8-all", "int8-all-fused")
 METRICS = {"Offline": "Offline.samples_per_second", "SingleStream": "SingleStream.latency_ms"}
 RAW = {"Offline": "raw loop samples/s", "SingleStream": "raw loop median ms"}
 OPTIONS: dict[str, dict[str, Option]] = {
@@ -100,9 +100,7 @@ class Case:
     @property
     def model(self) -> str:
         """Which ONNX file it is built from."""
-        if self.precision != "int8":
-            return "fp32"
-        return "int8-fused" if self.name == "int8-fused" else "int8"
+        return self.name.removesuffix("-implicit") if self.precision == "int8" else "fp32"
 
     def __str__(self) -> str:
         return f"{self.name} {self.scenario}"
@@ -128,7 +126,7 @@ class Bench:
         given = {**OPTIONS.get(engine.name, {}), **self.options}
         if case.scenario == "Offline":
             given |= self.offline_options
-        if case.name == "int8-implicit":
+        if case.name.endswith("-implicit"):
             given["int8_mode"] = "implicit"
         options = known | {name: value for name, value in given.items() if name in known}
         size = self.batch_size if case.scenario == "Offline" else 1
@@ -273,13 +271,13 @@ def prepare(opened: Workbench, exceptions: Exceptions) -> dict[str, Path]:
 
     options = QuantizationOptions()
     quantized = quantize_on(network.detector, batches(), options, total=len(images))
-    encodings = quantized.encodings(exceptions)
     model = export_named(quantized.calibrated.network, (3, resolution, resolution), OUTPUT_NAMES)
-    write_encodings(folder / "int8.encodings", encodings)
     for name in INT8_FILES:
-        fused = name == "int8-fused"
+        encodings = quantized.encodings(Exceptions() if "-all" in name else exceptions)
+        fused = name.endswith("-fused")
         quantized_file = quantize_onnx(model, encodings, engine=form, fused_adds=fused)
         write_onnx(join_outputs(quantized_file), models[name])
+        write_encodings(folder / f"{name}.encodings", encodings)
     known.write_text(made_of)
     return models
 
@@ -397,6 +395,9 @@ def main() -> int:
     parser.add_argument("--build-time", type=float, default=600.0, help="seconds for the builds")
     parser.add_argument("--output", type=Path, help="add the rows to this CSV file")
     args = parser.parse_args()
+    for name in (*args.precisions, *args.fallback):
+        if name.removesuffix("-implicit") not in ("fp32", "fp16", "bf16", *INT8_FILES):
+            parser.error(f"precisions are fp32, fp16, bf16, {', '.join(INT8_FILES)}, got {name}")
     end = time.monotonic() + args.time
     output = args.output.resolve() if args.output else None
     exceptions = read_exceptions(args.exceptions) if args.exceptions else Exceptions()
@@ -432,7 +433,7 @@ def main() -> int:
             "autosinian": __version__,
             "detector": args.model.stem,
             "calibration_images": args.calibration,
-            "higher_precision": len(exceptions.higher_precision),
+            "exceptions": len(exceptions.higher_precision),
         }
         table = Table(output, about)
         if bench.files:
