@@ -107,7 +107,8 @@ def main() -> None:
     parser.add_argument("--again", type=int, default=0, help="how many of the best to try again")
     parser.add_argument("--devices", help="as for autosinian search")
     parser.add_argument("--worker-python", help="as for autosinian search")
-    parser.add_argument("--output", type=Path, help="CSV file to write")
+    parser.add_argument("--label", default="", help="what is measured, as a column")
+    parser.add_argument("--output", type=Path, help="CSV file to write, or to add to")
     arguments = parser.parse_args()
     outcome = read_outcome(load_study(arguments.study, storage_url(arguments.study, None)))
     rows = [
@@ -116,31 +117,37 @@ def main() -> None:
         if record.evaluation is not None and record.candidate is not None
     ]
     common = {
+        "label": arguments.label,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "study": outcome.name,
         "engine": outcome.document.engine,
         "versions": json.dumps(outcome.versions),
         "search_s": round(max(record.elapsed_s for record in outcome.records), 1),
     }
-    write(arguments.output, common, rows)
+    before = arguments.output.read_text() if arguments.output and arguments.output.exists() else ""
+    write(arguments.output, before, common, rows)
     if arguments.again:
         choice = WorkerChoice.parse(arguments.worker_python, arguments.devices)
         rows += again(outcome, arguments.again, choice)
-        write(arguments.output, common, rows)
+        write(arguments.output, before, common, rows)
     print(
         f"{len(outcome.records)} trials in {common['search_s']} s on {outcome.versions['device']}"
     )
     summarize(rows)
 
 
-def write(output: Path | None, common: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    """Write the table, if it is asked for."""
+def write(
+    output: Path | None, before: str, common: dict[str, Any], rows: list[dict[str, Any]]
+) -> None:
+    """Write the table below what was there `before`, if it is asked for."""
     if output is None or not rows:
         return
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("w", newline="") as stream:
+        stream.write(before)
         writer = csv.DictWriter(stream, [*common, *rows[0]], lineterminator="\n")
-        writer.writeheader()
+        if not before:
+            writer.writeheader()
         writer.writerows({**common, **line} for line in rows)
 
 

@@ -1,19 +1,18 @@
 """The stages of one trial: cost, network, engine, accuracy, performance; cheapest first."""
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from autosinian.content import content_key, file_sha256
+from autosinian.content import content_key
 from autosinian.data import Role
 from autosinian.data.arrays import Arrays
-from autosinian.engine.processor import usable_cores
 from autosinian.engine.protocol import Engine
 from autosinian.errors import TrialFailure
 from autosinian.evaluate.arrays import ArrayCache
+from autosinian.evaluate.early import EarlyWorkers
 from autosinian.evaluate.evaluation import (
     Decide,
     Evaluation,
@@ -21,26 +20,23 @@ from autosinian.evaluate.evaluation import (
     check_figures,
     scenario_metrics,
 )
+from autosinian.evaluate.jobs import Jobs
 from autosinian.evaluate.networks import Networks
-from autosinian.evaluate.quiet import alone, keep_working, working
+from autosinian.evaluate.quiet import alone, working
 from autosinian.evaluate.stages import OnStage, Stages, entered
-from autosinian.measure import BuildJob, Job, Measurement
+from autosinian.measure import Job, Measurement
 from autosinian.measure.process import BuiltAndRunning, Limits
 from autosinian.measure.repeat import run_undisturbed
 from autosinian.measure.workers import Workers
-from autosinian.space.candidate import Candidate, EngineConfig
+from autosinian.space.candidate import Candidate
 from autosinian.space.document import MeasurementSpec
 from autosinian.space.rules import SCENARIOS
 from autosinian.store import Store
 
 Refuse = Callable[[Mapping[str, float]], bool]
 
-# Several processes that import at once take longer each where cores are few.
-_CORES_A_SPARE = 4
-_SERVER_RUNS = 3
 LEAST_FOR_A_PART = 4_000
 """Samples from which on a part of them is asked about first; starting a worker takes a second."""
-PARTS = 8
 
 
 class Evaluator:
@@ -70,6 +66,9 @@ class Evaluator:
         self.folder = folder
         self._store = store
         self._versions = dict(engine.versions())
+        self._jobs = Jobs(networks, arrays, engine, workers.devices, spec, folder)
+        self.job = self._jobs.run
+        self._early = EarlyWorkers(workers, engine, scenarios)
         self._server_share: float | None = None
 
     def evaluate(
@@ -103,7 +102,7 @@ class Evaluator:
     ) -> Evaluation:
         devices = self.workers.devices
         # Workers that are left from a trial that needed fewer are enough for one that needs few.
-        self._prepare(first=True, least=1)
+        self._early.prepare(first=True, least=1)
         with stages.run("extract"):
             costs = self.networks.cost(candidate.subnet)
         metrics: dict[str, float] = {"macs": costs.macs, "parameters": costs.parameters}
@@ -119,7 +118,9 @@ class Evaluator:
             engine_file, running = self._build(candidate, model, run_name, part=part)
             if running is not None:
                 work.callback(running.close)
-            self._open_early(candidate, engine_file, run_name)
+            self._early.open(
+                self._jobs.performance(candidate, engine_file, self._order[0], run_name)
+            )
         files = {"model": self._below(model), "engine": self._below(engine_file)}
         data_keys = self.networks.data_keys(candidate)
         data_keys["search"] = self.arrays.get("search", candidate.subnet.resolution).key
@@ -167,7 +168,7 @@ class Evaluator:
             self.workers.settle()
             work.close()
 
-        for scenario in sorted(self.scenarios, key=SCENARIOS.index):
+        for scenario in self._order:
             with stages.run(f"performance {scenario}", first=settle, waiting=alone(devices)):
                 measured = self.performance(
                     candidate,
@@ -193,7 +194,7 @@ class Evaluator:
 
         Candidates that differ only in options without `rebuild` share one file.
         """
-        job = self._build_job(candidate, model)
+        job = self._jobs.build(candidate, model)
         if not Path(job.engine_file).exists():
             self.workers.build(job, **self._limits)
         return Path(job.engine_file)
@@ -202,7 +203,7 @@ class Evaluator:
         self, candidate: Candidate, model: Path, run_name: str, *, part: bool
     ) -> tuple[Path, BuiltAndRunning | None]:
         """`build`, by a worker that goes on to the first run of accuracy where there is one."""
-        job = self._build_job(candidate, model)
+        job = self._jobs.build(candidate, model)
         engine_file = Path(job.engine_file)
         if engine_file.exists():
             return engine_file, None
@@ -210,25 +211,10 @@ class Evaluator:
         if len(self.workers.devices) <= 1:
             first = self._first_accuracy(candidate, engine_file, run_name, part=part)
         if first is None:
-            self.workers.build(job, **self._limits, started=self._prepare)
+            self.workers.build(job, **self._limits, started=self._early.prepare)
             return engine_file, None
         return engine_file, self.workers.build_then_run(
-            job, first, **self._limits, started=self._prepare
-        )
-
-    def _build_job(self, candidate: Candidate, model: Path) -> BuildJob:
-        config = replace(candidate, engine=self._build_config(candidate.engine))
-        engine = config.to_dict()["engine"]
-        key = content_key(
-            file_sha256(model), candidate.quantization.precision, engine, self._versions
-        )
-        return BuildJob(
-            engine=engine,
-            model=str(model),
-            precision=candidate.quantization.precision,
-            engine_file=str(self.folder / "engines" / f"{key}.engine"),
-            log_folder=str(self.folder / "runs" / f"build-{key}"),
-            devices=self.workers.devices[:1],
+            job, first, **self._limits, started=self._early.prepare
         )
 
     def _first_accuracy(
@@ -236,29 +222,11 @@ class Evaluator:
     ) -> Job | None:
         """The run that follows a build; None where accuracy is known."""
         if part:
-            return self._part_job(candidate, engine_file, run_name)
+            return self._jobs.accuracy_of_a_part(candidate, engine_file, run_name)
         arrays = self.arrays.get("search", candidate.subnet.resolution)
         if self._store.recall("accuracy", self._accuracy_key(candidate, arrays)) is not None:
             return None
-        return self._accuracy_job(candidate, engine_file, "search", f"{run_name}-accuracy")
-
-    def _open_early(self, candidate: Candidate, engine_file: Path, run_name: str) -> None:
-        """Have the first performance run's worker open the engine file while accuracy is judged.
-
-        Only where workers are prepared early, and cores suffice for two at once.
-        """
-        scenario = min(self.scenarios, key=SCENARIOS.index)
-        enough = self._spare_count >= 2 and bool(self.engine.slow_imports())
-        if enough and scenario != "Server" and len(self.workers.devices) <= 1:
-            self.workers.open_early(
-                self._performance_job(candidate, engine_file, scenario, run_name)
-            )
-
-    def _build_config(self, config: EngineConfig) -> EngineConfig:
-        """`config` with every option that needs no other engine file at its default."""
-        free = {t.name: t.default for t in self.engine.tunables() if not t.rebuild}
-        kept = {name: free.get(name, value) for name, value in config.options}
-        return EngineConfig.make(config.engine, config.batch_size, **kept)
+        return self._jobs.accuracy(candidate, engine_file, "search", f"{run_name}-accuracy")
 
     def _part_saves_time(self, candidate: Candidate) -> bool:
         if self.networks.task:
@@ -266,13 +234,6 @@ class Evaluator:
         whole = self.arrays.get("search", candidate.subnet.resolution)
         known = self._store.recall("accuracy", self._accuracy_key(candidate, whole))
         return known is None and whole.samples >= LEAST_FOR_A_PART
-
-    def _part_job(self, candidate: Candidate, engine_file: Path, run_name: str) -> Job:
-        resolution = candidate.subnet.resolution
-        count = self.arrays.get("search", resolution).samples // PARTS
-        part = self.arrays.part("search", resolution, count)
-        job = self._accuracy_job(candidate, engine_file, "search", f"{run_name}-part")
-        return replace(job, inputs=str(part.inputs), labels=str(part.labels))
 
     def _part_accuracy(
         self,
@@ -282,8 +243,10 @@ class Evaluator:
         running: BuiltAndRunning | None,
     ) -> tuple[Known, float]:
         """Top-1 on a part of the samples, its standard deviation, and the seconds it ran."""
-        count = self.arrays.get("search", candidate.subnet.resolution).samples // PARTS
-        measured = self._judge(self._part_job(candidate, engine_file, run_name), running)
+        count = self._jobs.samples_of_a_part(candidate.subnet.resolution)
+        measured = self._judge(
+            self._jobs.accuracy_of_a_part(candidate, engine_file, run_name), running
+        )
         if measured.accuracy is None:
             raise TrialFailure("accuracy", f"LoadGen gave none: {measured.invalid_reason}")
         # Agresti and Coull's adjustment: the deviation is not 0 where all are right.
@@ -303,20 +266,19 @@ class Evaluator:
             *([rounded] if rounded else []),
         )
 
-    def _accuracy_job(
-        self, candidate: Candidate, engine_file: Path, role: Role, run_name: str
-    ) -> Job:
-        return self.job(candidate, engine_file, role, "Offline", "AccuracyOnly", run_name)
-
     def _judge(self, job: Job, running: BuiltAndRunning | None) -> Measurement:
         """An accuracy run, by the worker that built the engine file where it goes on to it."""
         try:
-            return running.measurement() if running else self._run(job, self._prepare_unless_early)
+            return (
+                running.measurement()
+                if running
+                else self._run(job, self._early.prepare_unless_opened)
+            )
         except TrialFailure:
             # Two at once may be what the device has no room for.
             if not self.workers.end_early():
                 raise
-            return self._run(job, self._prepare)
+            return self._run(job, self._early.prepare)
 
     def accuracy(
         self,
@@ -335,7 +297,7 @@ class Evaluator:
         known = self._store.recall("accuracy", key)
         if known is not None:
             return float(known["accuracy"]), 0.0
-        job = self._accuracy_job(candidate, engine_file, role, run_name)
+        job = self._jobs.accuracy(candidate, engine_file, role, run_name)
         measured = self._judge(job, running)
         if measured.accuracy is None:
             raise TrialFailure("accuracy", f"LoadGen gave none: {measured.invalid_reason}")
@@ -356,7 +318,7 @@ class Evaluator:
         `offline` is the engine's own rate in samples/s where it is known: no Server rate exceeds
         it. The bisection starts from the share of it that the last candidate reached.
         """
-        job = self._performance_job(candidate, engine_file, scenario, run_name)
+        job = self._jobs.performance(candidate, engine_file, scenario, run_name)
         if scenario != "Server":
             return run_undisturbed(lambda: self._run(job))
         if offline is None:
@@ -372,77 +334,13 @@ class Evaluator:
             self._server_share = min(1.0, measured.target_qps / offline)
         return measured
 
-    def _performance_job(
-        self, candidate: Candidate, engine_file: Path, scenario: str, run_name: str
-    ) -> Job:
-        return self.job(candidate, engine_file, "search", scenario, "PerformanceOnly", run_name)
-
-    def job(
-        self,
-        candidate: Candidate,
-        engine_file: Path,
-        role: Role,
-        scenario: str,
-        mode: str,
-        run_name: str,
-    ) -> Job:
-        """The worker's job for one run with the study's settings."""
-        arrays = self.arrays.get(role, candidate.subnet.resolution)
-        settings: dict[str, int | float | bool] = {
-            "min_duration_ms": round(self.spec.min_duration_s * 1000),
-            "min_query_count": 1 if scenario == "Offline" else self.spec.min_queries,
-        }
-        if scenario == "Server":
-            settings["server_target_latency_ns"] = round(self.spec.server_latency_ms * 1e6)
-        serving = candidate.serving if scenario == "Server" else ()
-        return Job(
-            engine=candidate.to_dict()["engine"],
-            engine_file=str(engine_file),
-            inputs=str(arrays.inputs),
-            labels=str(arrays.labels) if arrays.labels else None,
-            scenario=scenario,
-            mode=mode,
-            output_folder=str(self.folder / "runs" / run_name / f"{scenario}-{mode}"),
-            settings=settings | self.spec.loadgen,
-            sut={name: value for name, value in serving if not isinstance(value, str)},
-            devices=self.workers.devices,
-            task=self.networks.task,
-            benchmark="ssd-resnet34" if self.networks.task else "resnet50",
-        )
-
     def _run(self, job: Job, started: Callable[[], None] = lambda: None) -> Measurement:
         return self.workers.run(job, **self._limits, started=started)
 
-    def _prepare(self, *, first: bool = False, least: int | None = None) -> None:
-        """Start the next workers early where the engine's libraries take long to get ready: those
-        of the performance runs, and the `first` of a trial. See `Workers.prepare`.
-
-        They hold off performance runs until they only wait. During such a run none is started.
-        """
-        devices, modules = self.workers.devices, self.engine.slow_imports()
-        # Of several GPUs each has a process of its own, which the worker starts.
-        held = keep_working(devices) if modules and len(devices) <= 1 else None
-        if held is None:
-            return
-        runs = sum(_SERVER_RUNS if name == "Server" else 1 for name in self.scenarios)
-        count = max(1, min(runs + first, self._spare_count))
-        try:
-            self.workers.prepare(
-                modules, devices, engine=self.engine.name, count=count, least=least, held=held
-            )
-        finally:
-            for handle in held:
-                os.close(handle)
-
-    def _prepare_unless_early(self) -> None:
-        """The same, unless the performance run's worker opens its engine file already."""
-        if not self.workers.opens_early:
-            self._prepare()
-
     @property
-    def _spare_count(self) -> int:
-        """How many workers may get ready at once."""
-        return usable_cores() // _CORES_A_SPARE
+    def _order(self) -> list[str]:
+        """The scenarios, cheapest first."""
+        return sorted(self.scenarios, key=SCENARIOS.index)
 
     @property
     def _limits(self) -> Limits:

@@ -20,8 +20,6 @@ from autosinian.measure.logs import find_log, read_verdict
 from autosinian.measure.measurement import MODES, SCENARIOS, Job, Measurement
 from autosinian.measure.native_sut import NativeSut, native_sut
 from autosinian.measure.raw_loop import (
-    Ready,
-    latencies_s,
     make_ready,
     raw_latency_s,
     raw_loop,
@@ -29,24 +27,18 @@ from autosinian.measure.raw_loop import (
 from autosinian.measure.samples import Samples
 from autosinian.measure.settings import (
     audit_config,
-    built_in_settings,
     log_settings,
     test_settings,
 )
 from autosinian.measure.sut import Abort, OfflineSut, PythonSut, ServerSut, StreamSut, Sut
+from autosinian.measure.warm_up import WARMUP_S, warm_up
 from autosinian.native.loadgen import load
 from autosinian.space.candidate import EngineConfig
 
 mlperf_loadgen = load()
 
-_WARMUP_S = 0.2
-_WINDOWS = 4
-# A run that ends before `min_duration_ms` is invalid, so its queries must not be too few.
-_ABOVE_ESTIMATE = 1.1
 # The others answer one query after another, so that a second device would only wait.
 _SERVED_BY_SEVERAL = ("Offline", "Server")
-_MANY_QUERIES = 500_000
-_LONG_RUN = 1.5
 _SUT_KEYS = ("deque_timeout_us", "in_flight", "native", "warmup_s")
 
 
@@ -131,7 +123,7 @@ def _raw(run: _Run) -> Measurement:
     ready = make_ready(run.session, run.feed, run.samples)
     run.opened()
     seconds = float(job.settings.get("min_duration_ms", 1000)) * 1e-3
-    raw_loop(ready, float(job.sut.get("warmup_s", _WARMUP_S)))
+    raw_loop(ready, float(job.sut.get("warmup_s", WARMUP_S)))
     latency_ns: dict[str, float] = {}
     if job.scenario in ("SingleStream", "MultiStream"):
         samples = min(8 if job.scenario == "MultiStream" else 1, ready.batch_size)
@@ -169,54 +161,6 @@ def _keep_within_samples(run: _Run, settings: Any) -> None:
         settings.performance_sample_count_override = run.samples.count
 
 
-def _warm_up(run: _Run, settings: Any) -> None:
-    """Run the engine a moment, and tell LoadGen the speed where the job does not.
-
-    LoadGen makes its queries in advance: Offline from `offline_expected_qps`, the streams from the
-    expected latency, so that without them a run is much shorter or longer than `min_duration_ms`.
-    """
-    seconds = float(run.job.sut.get("warmup_s", _WARMUP_S))
-    ready = make_ready(run.session, run.feed, run.samples)
-    run.opened()
-    if run.job.scenario == "Offline":
-        rates = [raw_loop(ready, seconds / _WINDOWS)[0] for _ in range(_WINDOWS)]
-        _estimate(run.job, settings, "offline_expected_qps", _ABOVE_ESTIMATE * max(rates))
-        return
-    if run.job.scenario == "Server":
-        _warm_up_sizes(ready, seconds)
-        raw_loop(ready, seconds)
-        return
-    multi = run.job.scenario == "MultiStream"
-    samples = int(settings.multi_stream_samples_per_query) if multi else 1
-    size = min(samples, ready.batch_size)
-    shortest = min(latencies_s(ready.infer, size)) * -(-samples // size)
-    name = "multi_stream_expected_latency_ns" if multi else "single_stream_expected_latency_ns"
-    streams = run.feed.streams if samples > size else 1
-    expected = shortest * 1e9 / streams
-    # LoadGen makes twice the queries that this asks for. Running out of them makes a run invalid,
-    # and too many cost next to nothing, but 300 bytes each in runs of official length; there the
-    # shortest of all latencies is far from their mean.
-    many = settings.min_duration_ms * 1e6 / expected > _MANY_QUERIES
-    _estimate(run.job, settings, name, expected * (_LONG_RUN if many else 0.5))
-
-
-def _warm_up_sizes(ready: Ready, seconds: float) -> None:
-    """Infer every size of a partial batch once, as far as `seconds` go: engines with a dynamic
-    batch prepare each size when it first comes."""
-    end = time.perf_counter() + seconds
-    for size in range(1, ready.batch_size + 1):
-        ready.infer(size)
-        if time.perf_counter() > end:
-            return
-
-
-def _estimate(job: Job, settings: Any, name: str, value: float) -> None:
-    """Set what neither the job nor its files have set."""
-    untouched = getattr(settings, name) == getattr(built_in_settings(job), name)
-    if untouched and name not in job.settings:
-        setattr(settings, name, value)
-
-
 def _sut(run: _Run) -> Sut:
     if run.job.scenario == "Offline":
         return OfflineSut(run.feed, run.answers, run.abort)
@@ -252,7 +196,9 @@ def _loadgen(run: _Run, settings: Any) -> Measurement:
     folder.mkdir(parents=True, exist_ok=True)
     output, audit = log_settings(job), audit_config(job)
     _keep_within_samples(run, settings)
-    _warm_up(run, settings)
+    ready = make_ready(run.session, run.feed, run.samples)
+    run.opened()
+    warm_up(ready, job, settings, streams=run.feed.streams)
     native = _native_sut(run)
     sut: NativeSut | PythonSut = native or PythonSut(_sut(run))
 

@@ -17,8 +17,9 @@ from autosinian.measure.measurement import (
     Job,
     Measurement,
 )
-from autosinian.measure.spare import Early, Spares
+from autosinian.measure.spare import Spares
 from autosinian.measure.supervision import Ended, Supervision, descendants, failure
+from autosinian.measure.waiting import Early
 
 Started = Callable[[], None]
 

@@ -4,14 +4,10 @@ One that is started early has ready what takes long, then waits for a job on std
 may open the engine file too and wait for leave to measure.
 """
 
-import contextlib
-import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from autosinian.engine.gpu import cuda_environment
@@ -24,70 +20,9 @@ from autosinian.measure.forks import (
     ZygoteLostError,
     Zygotes,
 )
-from autosinian.measure.job_files import GO, OPENED, READY, JobFiles
+from autosinian.measure.job_files import JobFiles
 from autosinian.measure.measurement import Job
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """What a spare was started with; a job of the same may take it."""
-
-    python: tuple[str, ...]
-    devices: tuple[int, ...]
-    folder: str
-
-    @classmethod
-    def of(cls, python: Sequence[str] | None, devices: Sequence[int]) -> "_Kind":
-        return cls(tuple(python or ()), tuple(devices), str(Path.cwd()))
-
-
-@dataclass
-class _Spare:
-    """A process that waits for a job; `ready` once it is known to do nothing else."""
-
-    kind: _Kind
-    process: WorkerProcess
-    ready: bool = False
-
-    def settle(self) -> None:
-        assert self.process.stdout is not None
-        if not self.ready:
-            # One byte, or none at its end.
-            self.process.stdout.read(1)
-            self.ready = True
-
-
-class Early:
-    """A process that opens its job's engine file and then waits for leave to measure."""
-
-    def __init__(self, job: Job, process: WorkerProcess) -> None:
-        self.job, self.process = job, process
-        self._opened: bool | None = None
-
-    def settle(self) -> bool:
-        """Wait until the file is open; false where the process has ended instead."""
-        assert self.process.stdout is not None
-        while self._opened is None:
-            byte = self.process.stdout.read(1)
-            if byte != READY:
-                self._opened = byte == OPENED
-        return self._opened
-
-    def go(self) -> bool:
-        """Give leave to measure, once; false where the process has ended, which is waited for."""
-        assert self.process.stdin is not None
-        if self.settle():
-            with contextlib.suppress(BrokenPipeError):
-                self.process.stdin.write(GO)
-                self.process.stdin.flush()
-                _close_pipes(self.process)
-                return True
-        self.end()
-        return False
-
-    def end(self) -> None:
-        """Kill the process."""
-        _end(self.process)
+from autosinian.measure.waiting import Early, Kind, Spare, end_process, hand_over
 
 
 class Spares:
@@ -100,7 +35,7 @@ class Spares:
 
     def __init__(self, *, forks: bool = True, modules: Sequence[str] = ()) -> None:
         self._modules = tuple(modules)
-        self._waiting: list[_Spare] = []
+        self._waiting: list[Spare] = []
         self._early: Early | None = None
         self._forks = forks
         self._zygotes = Zygotes()
@@ -123,10 +58,10 @@ class Spares:
         each process keeps open until it has everything ready; the caller closes its own. While a
         zygote still imports `modules` there is none that waits.
         """
-        kind = _Kind.of(python, devices)
+        kind = Kind.of(python, devices)
         for spare in self._waiting:
             if spare.kind != kind or spare.process.poll() is not None:
-                _end(spare.process)
+                end_process(spare.process)
         self._waiting = [spare for spare in self._waiting if spare.process.poll() is None]
         if len(self._waiting) >= (count if least is None else least):
             return
@@ -135,7 +70,7 @@ class Spares:
             if zygote is not None and not self._is_ready(zygote):
                 return
         while len(self._waiting) < count:
-            self._waiting.append(_Spare(kind, self._start_spare(kind, engine, modules, held)))
+            self._waiting.append(Spare(kind, self._start_spare(kind, engine, modules, held)))
 
     def start(
         self, python: Sequence[str] | None, devices: Sequence[int], files: JobFiles, stderr: Path
@@ -145,7 +80,7 @@ class Spares:
         Raises `OSError` where none can be started.
         """
         stderr.write_bytes(b"")
-        process = self._hand_over_to_spare(_Kind.of(python, devices), files, stderr, hold=False)
+        process = self._hand_over_to_spare(Kind.of(python, devices), files, stderr, hold=False)
         if process is not None:
             return process
         arguments = [str(files.job), str(files.result), PARENT]
@@ -169,12 +104,12 @@ class Spares:
         Returns at once; one that was opened before is ended. What goes wrong is left to `run`.
         """
         self.end_early()
-        kind, files = _Kind.of(python, job.devices), JobFiles(Path(job.output_folder), "run")
+        kind, files = Kind.of(python, job.devices), JobFiles(Path(job.output_folder), "run")
         files.write({"kind": "run", "job": job.to_dict()})
         files.stderr.write_bytes(b"")
         process = self._hand_over_to_spare(kind, files, files.stderr, hold=True)
         if process is None:
-            self._waiting.append(_Spare(kind, self._start_spare(kind, "", (), ())))
+            self._waiting.append(Spare(kind, self._start_spare(kind, "", (), ())))
             process = self._hand_over_to_spare(kind, files, files.stderr, hold=True)
         self._early = None if process is None else Early(job, process)
 
@@ -213,22 +148,22 @@ class Spares:
         """End every process that waits, and the zygotes."""
         self.end_early()
         while self._waiting:
-            _end(self._waiting.pop().process)
+            end_process(self._waiting.pop().process)
         self._zygotes.close()
 
     def _hand_over_to_spare(
-        self, kind: _Kind, files: JobFiles, stderr: Path, *, hold: bool
+        self, kind: Kind, files: JobFiles, stderr: Path, *, hold: bool
     ) -> WorkerProcess | None:
         for spare in [spare for spare in self._waiting if spare.kind == kind]:
             self._waiting.remove(spare)
             process = spare.process
-            if process.poll() is None and _hand_over(process, files, stderr, hold=hold):
+            if process.poll() is None and hand_over(process, files, stderr, hold=hold):
                 return process
-            _end(process)
+            end_process(process)
         return None
 
     def _start_spare(
-        self, kind: _Kind, engine: str, modules: Sequence[str], held: Sequence[int]
+        self, kind: Kind, engine: str, modules: Sequence[str], held: Sequence[int]
     ) -> WorkerProcess:
         if self._forks:
             stdin, stdin_of_parent = os.pipe()
@@ -298,31 +233,3 @@ def _command(python: Sequence[str] | None, arguments: Sequence[str]) -> list[str
 
 def _environment(devices: Sequence[int]) -> dict[str, str] | None:
     return {**os.environ, **cuda_environment(devices)} if devices else None
-
-
-def _hand_over(process: WorkerProcess, files: JobFiles, stderr: Path, *, hold: bool) -> bool:
-    paths = {"job": files.job, "result": files.result, "stderr": stderr}
-    given: dict[str, object] = {name: str(path.absolute()) for name, path in paths.items()}
-    assert process.stdin is not None
-    try:
-        process.stdin.write(json.dumps({**given, "hold": hold}).encode() + b"\n")
-        process.stdin.flush()
-    except BrokenPipeError:
-        return False
-    if not hold:
-        _close_pipes(process)
-    return True
-
-
-def _end(process: WorkerProcess) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    _close_pipes(process)
-    process.wait()
-
-
-def _close_pipes(process: WorkerProcess) -> None:
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()

@@ -1,8 +1,6 @@
 """Whose interpreter and which GPUs the worker processes of one engine get."""
 
-import os
 import shlex
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from autosinian.measure.measurement import (
     Measurement,
 )
 from autosinian.measure.spare import Spares
+from autosinian.measure.worker_texts import check_python, parse_devices, parse_python
 
 _DESCRIBE_S = 120.0
 _DESCRIBE_BYTES = 16 << 30
@@ -40,12 +39,12 @@ class WorkerChoice:
     @classmethod
     def parse(cls, python: str | None, devices: str | None) -> "WorkerChoice":
         """From the texts of `--worker-python` and `--devices`. Raises `InputError`."""
-        return cls(_parse_python(python), _parse_devices(devices))
+        return cls(parse_python(python), parse_devices(devices))
 
     def check(self) -> None:
         """Raise `InputError` for an interpreter or a GPU that is not there."""
         if self.python:
-            _check_python(self.python[0])
+            check_python(self.python[0])
         if self.devices:
             select_gpus(self.devices)
 
@@ -277,42 +276,3 @@ def _untold(name: str, python: Sequence[str], failure: TrialFailure) -> InputErr
             "where that holds nothing for other versions of Python)"
         )
     return InputError(f"engine {name!r} must start in a worker of {command}, but {failure.reason}")
-
-
-def _check_python(program: str) -> None:
-    if shutil.which(program) is not None:
-        return
-    if Path(program).is_file() and not os.access(program, os.X_OK):
-        reason = "is not executable"
-    elif Path(program).is_dir():
-        reason = "is a folder"
-    else:
-        reason = "does not exist"
-    raise InputError(
-        f"`--worker-python` must name a Python interpreter, such as /usr/bin/python3.11, but "
-        f"`{program}` {reason}"
-    )
-
-
-def _parse_python(text: str | None) -> tuple[str, ...]:
-    if text is None:
-        return ()
-    try:
-        words = tuple(shlex.split(text))
-    except ValueError as error:
-        raise InputError(
-            f"`--worker-python` must be a command line as a shell reads it, but got `{text}` "
-            f"({str(error).lower()})"
-        ) from error
-    if not words:
-        raise InputError("`--worker-python` must name a Python interpreter, but got nothing")
-    return words
-
-
-def _parse_devices(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isascii() and word.isdecimal() for word in words):
-        raise InputError(f"`--devices` must be GPU indices such as 0 or 0,1, but got `{text}`")
-    return tuple(map(int, words))

@@ -84,7 +84,7 @@ def test_one_worker_builds_and_judges(bench: Workbench) -> None:
 def test_where_cores_are_many_the_performance_runs_worker_opens_the_engine_file_early(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autosinian.evaluate.evaluator.usable_cores", lambda: 16)
+    monkeypatch.setattr("autosinian.evaluate.early.usable_cores", lambda: 16)
     candidate = replace(bench.space.baseline(), subnet=bench.network.smallest(16))
     opened: list[bool] = []
 

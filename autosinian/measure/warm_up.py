@@ -1,0 +1,61 @@
+"""What comes before LoadGen: the engine runs a moment, and LoadGen is told how fast it is."""
+
+import time
+from typing import Any
+
+from autosinian.measure.measurement import Job
+from autosinian.measure.raw_loop import Ready, latencies_s, raw_loop
+from autosinian.measure.settings import built_in_settings
+
+WARMUP_S = 0.2
+_WINDOWS = 4
+# A run that ends before `min_duration_ms` is invalid, so its queries must not be too few.
+_ABOVE_ESTIMATE = 1.1
+_MANY_QUERIES = 500_000
+_LONG_RUN = 1.5
+
+
+def warm_up(ready: Ready, job: Job, settings: Any, *, streams: int) -> None:
+    """Run the engine a moment, and tell LoadGen the speed where the job does not.
+
+    LoadGen makes its queries in advance: Offline from `offline_expected_qps`, the streams from the
+    expected latency, so that without them a run is much shorter or longer than `min_duration_ms`.
+    """
+    seconds = float(job.sut.get("warmup_s", WARMUP_S))
+    if job.scenario == "Offline":
+        rates = [raw_loop(ready, seconds / _WINDOWS)[0] for _ in range(_WINDOWS)]
+        _estimate(job, settings, "offline_expected_qps", _ABOVE_ESTIMATE * max(rates))
+        return
+    if job.scenario == "Server":
+        _warm_up_sizes(ready, seconds)
+        raw_loop(ready, seconds)
+        return
+    multi = job.scenario == "MultiStream"
+    samples = int(settings.multi_stream_samples_per_query) if multi else 1
+    size = min(samples, ready.batch_size)
+    shortest = min(latencies_s(ready.infer, size)) * -(-samples // size)
+    name = "multi_stream_expected_latency_ns" if multi else "single_stream_expected_latency_ns"
+    streams = streams if samples > size else 1
+    expected = shortest * 1e9 / streams
+    # LoadGen makes twice the queries that this asks for. Running out of them makes a run invalid,
+    # and too many cost next to nothing, but 300 bytes each in runs of official length; there the
+    # shortest of all latencies is far from their mean.
+    many = settings.min_duration_ms * 1e6 / expected > _MANY_QUERIES
+    _estimate(job, settings, name, expected * (_LONG_RUN if many else 0.5))
+
+
+def _warm_up_sizes(ready: Ready, seconds: float) -> None:
+    """Infer every size of a partial batch once, as far as `seconds` go: engines with a dynamic
+    batch prepare each size when it first comes."""
+    end = time.perf_counter() + seconds
+    for size in range(1, ready.batch_size + 1):
+        ready.infer(size)
+        if time.perf_counter() > end:
+            return
+
+
+def _estimate(job: Job, settings: Any, name: str, value: float) -> None:
+    """Set what neither the job nor its files have set."""
+    untouched = getattr(settings, name) == getattr(built_in_settings(job), name)
+    if untouched and name not in job.settings:
+        setattr(settings, name, value)
