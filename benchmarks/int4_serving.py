@@ -5,8 +5,9 @@
 MODEL is a model folder, or a tar archive with a folder `model`. DIR has inputs.npy and labels.npy
 as `autosinian int4 preprocess` makes them (random images without it, whose logits and speed are as
 good). Figures, in the order in which `--figures` names them: `serving` (LoadGen Offline and the raw
-loop, alternating in workers that are ready beforehand), `accuracy` (top-1 by LoadGen), `exactness`
-(on a GPU: logits bit for bit those of the processor), `predict`. Each row is written as soon as it
+loop, alternating in workers that are ready beforehand), `accuracy` (top-1 by LoadGen), `lane` (on a
+GPU: what a batch spends its time on), `exactness` (on a GPU: logits bit for bit those of the
+processor), `predict`. Each row is written as soon as it
 is known; what fails is told and left out; nothing begins after `--time`.
 """
 
@@ -19,7 +20,8 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +36,19 @@ from autosinian.int4.model import Model, open_model
 from autosinian.int4.predict import top1
 from autosinian.measure.measurement import BuildJob, Job, Measurement
 from autosinian.measure.process import build, run
+from autosinian.measure.raw_loop import Ready, raw_loop
 from autosinian.measure.spare import Spares
-from autosinian.space.candidate import Option
+from autosinian.space.candidate import EngineConfig, Option
 
 TIME_LIMIT_S = 300.0
 MEMORY_LIMIT = 32 << 30
 RANDOM_IMAGES = 1024
-MOST_SPARES = 10
+SPARES = 2
+LANE_SECONDS = 2.0
 COMPARED = 32
 FIELDS = ("date", "device", "torch", "cores", "load_average", "figure", "batch_size", "streams")
 VALUES = ("value", "unit", "ratio", "rounds", "sut")
-FIGURES = ("serving", "accuracy", "exactness", "predict")
+FIGURES = ("serving", "accuracy", "lane", "exactness", "predict")
 
 Row = dict[str, Any]
 
@@ -66,21 +70,20 @@ class Bench:
         self.spares = Spares()
 
     def make_ready(self) -> None:
-        """Have a process wait for every run, with all imported: on a GPU that takes seconds."""
-        runs = 2 * self.arguments.rounds * len(self.arguments.streams) + 1
-        count = len(self.arguments.batches) * runs if "serving" in self.arguments.figures else 0
-        count += 2 * ("accuracy" in self.arguments.figures)
-        if self.gpu and count:
+        """Have as many processes as a round needs wait with all imported, and wait for them: what
+        gets ready on a GPU, or ends there, would disturb what is measured."""
+        if not self.gpu:
+            return
+        modules = ("mlperf_loadgen", *self.engine.slow_imports())
+        for _ in range(2):  # what they are forked from comes first
             self.spares.prepare(
-                ("mlperf_loadgen", *self.engine.slow_imports()),
-                engine=self.engine.name,
-                count=min(count, MOST_SPARES),
-                devices=self.devices,
+                modules, engine=self.engine.name, count=SPARES, devices=self.devices
             )
+            self.spares.settle()
 
     def over(self) -> bool:
         """Whether the time is."""
-        return time.monotonic() > self.end
+        return bool(time.monotonic() > self.end)
 
     def images(self) -> NDArray[np.int8]:
         """The images, mapped."""
@@ -138,14 +141,15 @@ class Bench:
     def serving(self, batch: int, streams: int) -> Iterator[Row]:
         """LoadGen Offline and the raw loop, alternating, each in a fresh worker."""
         self.build(batch)
-        self.spares.settle()
         rates: dict[str, list[float]] = {"RawLoop": [], "PerformanceOnly": []}
         for number in range(self.arguments.rounds):
             if number and self.over():
                 break
+            self.make_ready()
             for mode in list(rates)[:: 1 if number % 2 == 0 else -1]:
                 measured = self.run(self.job(batch, streams, mode))
                 rates[mode].append(float(measured.samples_per_second or 0))
+                print(f"batch {batch}: {mode} {rates[mode][-1]:,.0f} images/s", file=sys.stderr)
         ratios = [b / a for a, b in zip(rates["RawLoop"], rates["PerformanceOnly"], strict=True)]
         common = {"batch_size": batch, "streams": streams, "unit": "images/s"}
         common["rounds"] = len(ratios)
@@ -155,6 +159,27 @@ class Bench:
         ratio = round(statistics.median(ratios), 4)
         sut = {"sut": self.sut}
         yield {**common, "figure": "LoadGen Offline", "value": value, "ratio": ratio, **sut}
+
+    def lane(self, batch: int) -> Iterator[Row]:
+        """Milliseconds of each part of a batch on the device, and images/s of a whole session."""
+        for name, seconds in lane_parts(self.model, batch, self.images()):
+            yield {"figure": name, "batch_size": batch, "value": 1e3 * seconds, "unit": "ms"}
+        self.build(batch)
+        config = EngineConfig.make("int4", batch, **self.options(1))
+        session = self.engine.open(self.file(batch), config)
+        try:
+            images: NDArray[Any] = np.asarray(self.images()[:RANDOM_IMAGES])
+            session.place(images)
+            rows = np.random.default_rng(1).integers(0, len(images), batch)
+            submit = partial(session.submit_rows, rows)
+            ready = Ready(batch, (submit,), lambda n: session.infer_rows(rows[:n]), session.wait)
+            raw_loop(ready, 0.5)
+            rate, _, _ = raw_loop(ready, LANE_SECONDS)
+        finally:
+            session.close()
+        common = {"batch_size": batch, "streams": 1}
+        yield {**common, "figure": "a session's batch", "value": 1e3 * batch / rate, "unit": "ms"}
+        yield {**common, "figure": "a session alone", "value": rate, "unit": "images/s"}
 
     def build(self, batch: int) -> None:
         """The engine file of a batch size, once."""
@@ -228,8 +253,74 @@ class Bench:
                 yield self.accuracy()
             elif figure == "predict":
                 yield self.predicting()
-            elif self.gpu:
+            elif figure == "lane" and self.gpu:
+                for batch in self.arguments.batches:
+                    yield self.lane(batch)
+            elif figure == "exactness" and self.gpu:
                 yield self.exactness()
+
+
+def lane_parts(model: Model, batch: int, images: NDArray[np.int8]) -> Iterator[tuple[str, float]]:
+    """Names and seconds of parts of a lane's graph, and how many kernels are chosen by a rule."""
+    import torch
+
+    from autosinian.engine.torch_lane import in_words
+    from autosinian.int4.gpu.chosen import chosen
+    from autosinian.int4.gpu.device import open_device
+    from autosinian.int4.gpu.executor import Executor, PreparedNetwork
+    from autosinian.int4.gpu.plan import plan
+    from autosinian.int4.gpu.served import ServedNetwork
+    from autosinian.int4.gpu.timing import timed_graph
+    from autosinian.int4.known_kernels import known_configuration
+
+    device, planned = open_device(), plan(model.network)
+    place = device.torch_device
+    choices = chosen(planned, model.autoconfig, device.shared_bytes)
+    executor = Executor(PreparedNetwork(planned, device), batch, choices)
+    by_rule = [
+        layer.name
+        for layer in planned.convolutions()
+        if layer.name not in choices
+        and known_configuration(layer.shape, batch, device.name, device.shared_bytes) is None
+    ]
+    told = f"batch {batch}: {len(choices)} kernels by the autoconfig, {len(by_rule)} by the rule"
+    print(told, *by_rule, file=sys.stderr, flush=True)
+    scale = torch.from_numpy(np.array(model.network.out_scale)).to(place)
+    placed = torch.from_numpy(np.array(images[:RANDOM_IMAGES])).flatten(1).to(place)
+    numbers = torch.randint(0, len(placed), (batch,), device=place)
+    logits = torch.zeros(batch, executor.classes, pin_memory=True)
+    alone, given = executor.input.random_(-127, 128), executor.input.flatten(1)
+    served = ServedNetwork(executor, scale)
+
+    def whole() -> None:
+        logits.copy_(served.of_rows(placed, numbers), non_blocking=True)
+
+    def gather(words: bool) -> None:
+        source, target = (in_words(placed), in_words(given)) if words else (placed, given)
+        torch.index_select(source, 0, numbers, out=target)
+
+    def arrange(source: torch.Tensor, rows: torch.Tensor | None) -> None:
+        executor.input, executor.rows = source, rows
+        executor.run_image()
+
+    parts: dict[str, Callable[[], object]] = {
+        "the network": lambda: served(alone),
+        "arranging images": lambda: arrange(alone, None),
+        "arranging rows": lambda: arrange(placed.view(-1, *executor.input_shape), numbers),
+        "scaled logits to the host": lambda: logits.copy_(executor.output / scale, True),
+        "a gather by bytes": lambda: gather(words=False),
+        "a gather by words": lambda: gather(words=True),
+        "rows to logits": whole,
+    }
+    with torch.inference_mode():
+        for name, part in parts.items():
+
+            def run(part: Callable[[], object] = part) -> None:
+                part()
+
+            run()
+            torch.cuda.synchronize()
+            yield name, timed_graph(run, 4)
 
 
 def _arrays(model: Model, work: Path, folder: Path | None) -> tuple[Path, Path | None]:
@@ -267,7 +358,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         bench = Bench(_open(arguments.model, work, arguments.autoconfig), work, arguments)
-        bench.make_ready()
         common = {
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "device": bench.engine.device(),

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autosinian.engine.torch_lane import Batches
+from autosinian.engine.torch_lane import Batches, RowNetwork, in_words
 from autosinian.native.lanes import NativeLane
 
 # The first run of a shape chooses kernels and allocates workspaces, which no capture may do.
@@ -141,13 +141,17 @@ class GpuLane:
 
     def _compute(self, size: int, resident: bool) -> None:
         """One batch on the current stream, from its samples on the device to pinned logits."""
-        images = self._input[:size]
+        network, images = self._batches.networks[size], self._input[:size]
+        placed, numbers = self._batches.placed.rows, self._device_rows[:size]
         if resident:
-            assert self._batches.placed.rows is not None
-            numbers = self._device_rows[:size]
+            assert placed is not None
             numbers.copy_(self._rows[:size], non_blocking=True)
-            torch.index_select(self._batches.placed.rows, 0, numbers, out=images)
-        logits = self._batches.networks[size](self._batches.layout.images(images))
+        if resident and placed is not None and isinstance(network, RowNetwork):
+            logits = network.of_rows(placed, numbers)
+        else:
+            if resident and placed is not None:
+                torch.index_select(in_words(placed), 0, numbers, out=in_words(images))
+            logits = network(self._batches.layout.images(images))
         self._logits[:size].copy_(logits.float(), non_blocking=True)
 
     def _eager(self, size: int, resident: bool) -> Run:

@@ -7,7 +7,7 @@ network reads them: gathering a batch is then one copy of whole rows, on the hos
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,6 +16,19 @@ from numpy.typing import NDArray
 from autosinian.engine.network_input import NetworkInput
 
 Network = Callable[[torch.Tensor], torch.Tensor]
+
+
+@runtime_checkable
+class RowNetwork(Protocol):
+    """A network that also reads samples where they are placed, so that no lane gathers them."""
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits, `n x classes`, of `images`, `n x C x H x W`."""
+        ...
+
+    def of_rows(self, placed: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        """Logits, `n x classes`, of the rows `numbers` (int64, `n`) of `placed`, `N x row`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,14 @@ class Layout:
         if self.step is not None and samples.dtype == np.float32:
             samples = NetworkInput("int8", self.input_shape, self.step).converted(samples)
         self.images(rows).copy_(as_tensor(samples))
+
+
+def in_words(rows: torch.Tensor) -> torch.Tensor:
+    """`rows`, `n x row`, as 8-byte words where they are whole ones: torch gathers by the element,
+    so that bytes take eight times as long.
+    """
+    whole = rows.shape[1] * rows.element_size() % torch.int64.itemsize == 0
+    return rows.view(torch.int64) if whole else rows
 
 
 @dataclass

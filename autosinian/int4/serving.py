@@ -74,6 +74,7 @@ def networks_on_gpu(
     from autosinian.int4.gpu.device import open_device
     from autosinian.int4.gpu.executor import Executor, PreparedNetwork
     from autosinian.int4.gpu.plan import plan
+    from autosinian.int4.gpu.served import ServedNetwork
 
     device, planned = open_device(), plan(model.network)
     choices = chosen(planned, model.autoconfig, device.shared_bytes)
@@ -81,13 +82,6 @@ def networks_on_gpu(
     scale = as_tensor(model.network.out_scale).to(device.torch_device)
 
     def network_for(size: int) -> Network:
-        executor = Executor(prepared, size, choices)
-
-        def run(images: torch.Tensor) -> torch.Tensor:
-            executor.input = images  # read where it lies
-            executor.run()
-            return executor.output / scale
-
-        return run
+        return ServedNetwork(Executor(prepared, size, choices), scale)
 
     return device.torch_device, lambda: {size: network_for(size) for size in sizes}

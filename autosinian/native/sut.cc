@@ -84,12 +84,32 @@ struct Driver {
 
 // As numpy's argmax: the first of equals, the first NaN before everything.
 int64_t largest(const float* row, int32_t count) {
-  int32_t best = 0;
-  for (int32_t i = 0; i < count; ++i) {
-    if (std::isnan(row[i])) return i;
-    if (row[i] > row[best]) best = i;
+  // Lanes that do not wait for each other, which compilers make vectors of.
+  constexpr int32_t kLanes = 16;
+  if (count < 1) return 0;
+  float most[kLanes];
+  int unordered[kLanes] = {};
+  std::fill(most, most + kLanes, row[0]);
+  int32_t first = 0;
+  for (; first + kLanes <= count; first += kLanes) {
+    for (int32_t lane = 0; lane < kLanes; ++lane) {
+      const float value = row[first + lane];
+      unordered[lane] |= value != value;
+      most[lane] = value > most[lane] ? value : most[lane];
+    }
   }
-  return best;
+  float best = row[0];
+  bool any = false;
+  for (int32_t lane = 0; lane < kLanes; ++lane) {
+    any |= unordered[lane] != 0;
+    best = most[lane] > best ? most[lane] : best;
+  }
+  for (int32_t i = first; i < count; ++i) {
+    any |= std::isnan(row[i]);
+    best = row[i] > best ? row[i] : best;
+  }
+  if (any) return std::find_if(row, row + count, [](float v) { return std::isnan(v); }) - row;
+  return std::find(row, row + count, best) - row;
 }
 
 struct Batch {

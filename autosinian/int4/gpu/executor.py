@@ -48,8 +48,10 @@ class Executor:
     """Runs batches of exactly `images` images with one configuration a layer.
 
     `input` (int8 `images x C x H x W`) is read and `output` (int32 `images x classes`) written by
-    `run`, on the current stream, or by `replay` of the graph that `capture` made. Layers without
-    an entry in `choices` run with what is known to be fast on this GPU, or a rule's default.
+    `run`, on the current stream, or by `replay` of the graph that `capture` made. With `rows`
+    (int64, `images`) `input` has any number of images, and those of these numbers are read. Layers
+    without an entry in `choices` run with what is known to be fast on this GPU, or with a rule's
+    default.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Executor:
         self.input_shape = plan.network.input_shape
         self.classes = plan.network.classes
         self.input = self._tensor((images, *plan.network.input_shape), torch.int8)
+        self.rows: torch.Tensor | None = None
         self.output = self._tensor((images, plan.network.classes), torch.int32)
         self._arranged = self._tensor((images * plan.arranged.image_bytes() + _SLACK_BYTES,))
         self._outputs = _share(self, plan)
@@ -146,14 +149,17 @@ class Executor:
         """Arrange the input for the first convolution."""
         arranged = self.prepared.plan.arranged
         pixels = self.images * arranged.rows * arranged.columns
+        images = self.input.view(torch.int16) if arranged.factor == 2 else self.input
         arrange_images[(triton.cdiv(pixels, _PIXELS),)](
-            self.input.view(torch.int16) if arranged.factor == 2 else self.input,
+            images,
+            images if self.rows is None else self.rows,
             self._arranged.view(torch.int32),
             pixels,
             CHANNELS=arranged.channels,
             HEIGHT=arranged.height,
             WIDTH=arranged.width,
             FACTOR=arranged.factor,
+            BY_ROW=self.rows is not None,
             BEFORE_Y=arranged.before_y,
             BEFORE_X=arranged.before_x,
             ROWS=arranged.rows,

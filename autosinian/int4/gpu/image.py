@@ -163,12 +163,14 @@ def _word(
 @triton.jit
 def arrange_images(
     x_ptr,
+    rows_ptr,
     out_ptr,
     pixels,
     CHANNELS: tl.constexpr,
     HEIGHT: tl.constexpr,
     WIDTH: tl.constexpr,
     FACTOR: tl.constexpr,
+    BY_ROW: tl.constexpr,
     BEFORE_Y: tl.constexpr,
     BEFORE_X: tl.constexpr,
     ROWS: tl.constexpr,
@@ -180,6 +182,7 @@ def arrange_images(
 
     Byte `(part_y * CHANNELS + c) * FACTOR + part_x` of a pixel is channel c of that part of its
     square, so that with FACTOR 2 neighbours are read as one int16 (`x_ptr` is then of that type).
+    With BY_ROW the images are those whose int64 numbers are at `rows_ptr`, which else is not read.
     """
     wait_for_previous(DEPENDENT)
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -187,6 +190,8 @@ def arrange_images(
     y = (pixel // COLUMNS % ROWS - BEFORE_Y) * FACTOR
     x = pixel % COLUMNS - BEFORE_X
     known = pixel < pixels
+    if BY_ROW:
+        image = tl.load(rows_ptr + image, mask=known, other=0)
     first = _word(x_ptr, image, y, x, known, 0, CHANNELS, HEIGHT, WIDTH, FACTOR)
     second = _word(x_ptr, image, y, x, known, 1, CHANNELS, HEIGHT, WIDTH, FACTOR)
     third = _word(x_ptr, image, y, x, known, 2, CHANNELS, HEIGHT, WIDTH, FACTOR)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from autosinian.engine.torch_lane import RowNetwork
 from autosinian.errors import InputError
 from autosinian.int4.autoconfig import Autoconfig, autoconfig_names
 from autosinian.int4.devices import open_executor
@@ -43,6 +44,18 @@ def test_a_sessions_network_gives_scaled_logits_of_images_where_they_lie() -> No
     given = make()[4](torch.from_numpy(images)).numpy()
     wanted = scaled(NETWORK, oracle.logits(NETWORK, images).astype(np.int32))
     np.testing.assert_array_equal(given, wanted)
+
+
+def test_a_sessions_network_reads_placed_images_by_their_numbers() -> None:
+    images, numbers = random_images(NETWORK, 5), np.array([4, 0, 2, 2])
+    _, make = networks_on_gpu(Model(NETWORK, ids()), (4,))
+    network = make()[4]
+    assert isinstance(network, RowNetwork)
+    given = network.of_rows(torch.from_numpy(images.reshape(5, -1)), torch.from_numpy(numbers))
+    wanted = scaled(NETWORK, oracle.logits(NETWORK, images[numbers]).astype(np.int32))
+    np.testing.assert_array_equal(given.numpy(), wanted)
+    # The next batch is of images again.
+    np.testing.assert_array_equal(network(torch.from_numpy(images[numbers])).numpy(), wanted)
 
 
 def test_an_autoconfig_chooses_the_configuration_of_each_launch() -> None:
