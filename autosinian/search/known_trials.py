@@ -20,6 +20,7 @@ class KnownTrials:
     distributions: dict[str, BaseDistribution] = field(default_factory=dict)
     """The first distribution of each dimension's name."""
     _trials: dict[int, FrozenTrial] = field(default_factory=dict)
+    _numbers: dict[int, int] = field(default_factory=dict)
     _ids: dict[int, int] = field(default_factory=dict)
 
     def see(self, heads: Sequence[Head]) -> None:
@@ -28,31 +29,35 @@ class KnownTrials:
             if head.state.is_finished():
                 self.open.discard(head.trial_id)
                 self.last = max(self.last, head.trial_id)
-                known = self._trials.get(self._ids.get(head.trial_id, -1))
+                known = self._trials.get(self._numbers.get(head.trial_id, -1))
                 if known is not None and known.state.is_finished():
                     continue
             else:
                 self.open.add(head.trial_id)
             self.unread[head.trial_id] = head
-            self._ids[head.trial_id] = head.number
+            self.number(head.trial_id, head.number)
 
     def keep(self, trial: FrozenTrial) -> None:
         """Keep a trial as it was read."""
         self.unread.pop(trial._trial_id, None)
-        self._ids[trial._trial_id] = trial.number
+        self.number(trial._trial_id, trial.number)
         self._trials[trial.number] = trial
         for name, distribution in trial.distributions.items():
             self.distributions.setdefault(name, distribution)
 
+    def number(self, trial_id: int, number: int) -> None:
+        """Note that there is a trial of this id and number."""
+        self._numbers[trial_id] = number
+        self._ids[number] = trial_id
+
     def finished(self, trial_id: int) -> FrozenTrial | None:
         """A finished trial that was read."""
-        found = self._trials.get(self._ids.get(trial_id, -1))
+        found = self._trials.get(self._numbers.get(trial_id, -1))
         return found if found is not None and found.state.is_finished() else None
 
     def id_of(self, number: int) -> int | None:
-        """The id of a trial of this number, where it was read."""
-        found = self._trials.get(number)
-        return None if found is None else found._trial_id
+        """The id of the trial of this number, where it was seen."""
+        return self._ids.get(number)
 
     def trials(self, states: Container[TrialState] | None) -> list[FrozenTrial]:
         """What was read, by number."""

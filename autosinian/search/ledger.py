@@ -15,6 +15,7 @@ import optuna
 import sqlalchemy as sa
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
+from optuna.study._tell import _tell_with_warning
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autosinian.content import write_json
@@ -267,7 +268,10 @@ class Ledger:
 
         with self._storage.beside(trial._trial_id, work):
             try:
-                self._study.tell(trial.number, values, state=state, skip_if_finished=True)
+                # As `Study.tell`, which reads and copies the trial once more for its caller.
+                _tell_with_warning(
+                    self._study, trial.number, values, state=state, skip_if_finished=True
+                )
             except UpdateFinishedTrialError:
                 return False
         return ended

@@ -7,11 +7,10 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from autosinian.search import trial_writing as writing
-from autosinian.search.trial_writing import Param
+from autosinian.search.trial_writing import Param, Rows
 
 
 class OwnTrial:
@@ -59,21 +58,14 @@ class OwnTrial:
             trial_id=trial._trial_id,
         )
 
-    def write(self, connection: sa.Connection) -> None:
-        """Write what waits."""
-        trial_id = self.trial._trial_id
-        writing.write_params(connection, trial_id, self.params)
-        writing.write_attributes(connection, writing.USER, trial_id, self.user)
-        writing.write_attributes(connection, writing.SYSTEM, trial_id, self.system)
-
-    def write_if_open(self, connection: sa.Connection) -> bool:
-        """Write what waits; False where another process has ended the trial."""
-        try:
-            writing.check_open(connection, self.trial._trial_id)
-        except (KeyError, UpdateFinishedTrialError):
-            return False
-        self.write(connection)
-        return True
+    @property
+    def rows(self) -> tuple[Rows, ...]:
+        """What waits to be written."""
+        return (
+            writing.rows_of_params(self.params),
+            writing.rows_of_attributes(writing.USER, self.user),
+            writing.rows_of_attributes(writing.SYSTEM, self.system),
+        )
 
 
 class Addition:
@@ -83,30 +75,37 @@ class Addition:
         self._study_id = study_id
         self._trial = trial
         self._before: int | None = None
+        self._filled = trial.state != TrialState.RUNNING or bool(
+            trial.params or trial.user_attrs or trial.system_attrs or trial.intermediate_values
+        )
 
     def __call__(self, connection: sa.Connection) -> tuple[int, int]:
         """Id and number of the trial."""
         study_id, trial = self._study_id, self._trial
-        writing.lock_study(connection, study_id)
+        newest = writing.lock_study(connection, study_id)
         if self._before is not None:
             found = writing.find_trial(
                 connection, study_id, self._before, trial.datetime_start, trial.state
             )
             if found is not None:
                 return found
-        self._before, number = writing.last_trial(connection, study_id)
-        number += 1
+        self._before = newest
         times = (trial.datetime_start, trial.datetime_complete)
-        trial_id = writing.add_trial(connection, study_id, number, trial.state, *times)
+        trial_id, number = writing.add_trial(connection, study_id, trial.state, *times)
         params = [
             Param(name, distribution.to_internal_repr(trial.params[name]), distribution)
             for name, distribution in trial.distributions.items()
         ]
-        writing.write_params(connection, trial_id, params)
-        writing.write_attributes(connection, writing.USER, trial_id, _texts(trial.user_attrs))
-        writing.write_attributes(connection, writing.SYSTEM, trial_id, _texts(trial.system_attrs))
-        writing.write_values(connection, trial_id, trial.values or ())
-        writing.write_steps(connection, trial_id, trial.intermediate_values)
+        if self._filled:
+            writing.fill(
+                connection,
+                trial_id,
+                writing.rows_of_params(params),
+                writing.rows_of_attributes(writing.USER, _texts(trial.user_attrs)),
+                writing.rows_of_attributes(writing.SYSTEM, _texts(trial.system_attrs)),
+                writing.rows_of_values(trial.values or ()),
+                writing.rows_of_steps(trial.intermediate_values),
+            )
         return trial_id, number
 
 

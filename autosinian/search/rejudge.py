@@ -134,6 +134,10 @@ def _replace(connection: sa.Connection, verdict: _Verdict) -> None:
         )
     )
     texts = {f"{_CONSTRAINTS_KEY}:{t}": json.dumps(v) for t, v in verdict.violations.items()}
-    writing.write_attributes(connection, writing.SYSTEM, verdict.trial_id, texts)
     reason = {REASON: json.dumps(verdict.reason)}
-    writing.write_attributes(connection, writing.USER, verdict.trial_id, reason)
+    writing.fill(
+        connection,
+        verdict.trial_id,
+        writing.rows_of_attributes(writing.SYSTEM, texts),
+        writing.rows_of_attributes(writing.USER, reason),
+    )

@@ -23,7 +23,7 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from autosinian.errors import InputError
-from autosinian.search import trial_writing as write
+from autosinian.search import trial_writing as writing
 from autosinian.search.known_trials import KnownTrials
 from autosinian.search.optuna_tables import cause_of, open_tables
 from autosinian.search.own_trial import Addition, OwnTrial, made
@@ -35,7 +35,7 @@ from autosinian.search.trial_reading import (
     read_heads,
     read_study_attributes,
 )
-from autosinian.search.trial_writing import Param
+from autosinian.search.trial_writing import Param, Rows
 from autosinian.store.database import Database
 from autosinian.store.patience import Patience
 
@@ -99,11 +99,11 @@ class StudyStorage(BaseStorage):
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
         """See `BaseStorage`."""
-        self._set_study_attribute(write.STUDY_USER, study_id, key, value)
+        self._set_study_attribute(writing.STUDY_USER, study_id, key, value)
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         """See `BaseStorage`."""
-        self._set_study_attribute(write.STUDY_SYSTEM, study_id, key, value)
+        self._set_study_attribute(writing.STUDY_SYSTEM, study_id, key, value)
 
     def get_study_id_from_name(self, study_name: str) -> int:
         """See `BaseStorage`."""
@@ -119,11 +119,11 @@ class StudyStorage(BaseStorage):
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
         """See `BaseStorage`."""
-        return self._study_attributes(write.STUDY_USER, study_id)
+        return self._study_attributes(writing.STUDY_USER, study_id)
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         """See `BaseStorage`."""
-        return self._study_attributes(write.STUDY_SYSTEM, study_id)
+        return self._study_attributes(writing.STUDY_SYSTEM, study_id)
 
     def get_all_studies(self) -> list[FrozenStudy]:
         """See `BaseStorage`."""
@@ -139,6 +139,8 @@ class StudyStorage(BaseStorage):
             trial = made(template_trial)
             add = Addition(study_id, trial)
             trial._trial_id, trial.number = self.database.transact(add)
+            known = self._known.setdefault(study_id, KnownTrials())
+            known.number(trial._trial_id, trial.number)
             if trial.state == TrialState.RUNNING:
                 self._own[trial._trial_id] = OwnTrial(study_id, trial)
             return trial._trial_id
@@ -150,7 +152,7 @@ class StudyStorage(BaseStorage):
         param_value_internal: float,
         distribution: BaseDistribution,
     ) -> None:
-        """See `BaseStorage`. What other processes have added since is not looked at."""
+        """See `BaseStorage`. Distributions are compared with those of trials that are known."""
         param = Param(param_name, param_value_internal, distribution)
         with self._lock:
             own = self._own.get(trial_id)
@@ -161,23 +163,22 @@ class StudyStorage(BaseStorage):
             study_id, head = self.database.run(lambda c: read_head(c, trial_id))
             if not head.state.is_finished():
                 self._check_compatible(study_id, param)
-            self._change(trial_id, lambda c: write.write_params(c, trial_id, [param]))
+            self._change(trial_id, writing.rows_of_params([param]))
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """See `BaseStorage`."""
-        self._set_attribute(write.USER, trial_id, key, value)
+        self._set_attribute(writing.USER, trial_id, key, value)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """See `BaseStorage`."""
-        self._set_attribute(write.SYSTEM, trial_id, key, value)
+        self._set_attribute(writing.SYSTEM, trial_id, key, value)
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
         """See `BaseStorage`."""
         with self._lock:
-            steps = {step: intermediate_value}
-            self._change(trial_id, lambda c: write.write_steps(c, trial_id, steps))
+            self._change(trial_id, writing.rows_of_steps({step: intermediate_value}))
             if trial_id in self._own:
                 self._own[trial_id].trial.intermediate_values[step] = float(intermediate_value)
 
@@ -190,18 +191,22 @@ class StudyStorage(BaseStorage):
         def once(connection: sa.Connection) -> bool:
             nonlocal attempts
             attempts += 1
-            if not write.set_state(connection, trial_id, state):
-                if attempts > 1 and write.has_state(connection, trial_id, state):
-                    return True  # the connection was lost before we heard of it
-                write.check_open(connection, trial_id)
-                return False
-            if trial_id in self._beside:
-                self._beside[trial_id](connection)
             if trial_id in self._own:
-                self._own[trial_id].write(connection)
-            if values is not None:
-                write.write_values(connection, trial_id, values)
-            return True
+                rows = (*self._own[trial_id].rows, writing.rows_of_values(values or ()))
+            else:
+                rows = (writing.rows_of_values(values or ()),)
+            if state == TrialState.RUNNING:
+                changed = writing.start(connection, trial_id, *rows)
+            else:
+                changed = writing.end(connection, trial_id, state, *rows)
+            if changed:
+                if trial_id in self._beside:
+                    self._beside[trial_id](connection)
+            elif attempts > 1 and writing.has_state(connection, trial_id, state):
+                return True  # the connection was lost before we heard of it
+            else:
+                writing.check_open(connection, trial_id)
+            return changed
 
         with self._lock:
             try:
@@ -231,9 +236,10 @@ class StudyStorage(BaseStorage):
         """Write what waits. A trial that another process has ended in the meantime is let go."""
         with self._lock:
             for trial_id, own in list(self._own.items()):
-                if own.unwritten and not self.database.transact(own.write_if_open):
-                    del self._own[trial_id]
-                own.written()
+                if own.unwritten:
+                    if not self._write_rows(trial_id, *own.rows):
+                        del self._own[trial_id]
+                    own.written()
 
     # Trials: reading
 
@@ -257,14 +263,13 @@ class StudyStorage(BaseStorage):
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
         """See `BaseStorage`."""
         with self._lock:
-            for trial_id, own in self._own.items():
-                if own.study_id == study_id and own.trial.number == trial_number:
-                    return trial_id
             known = self._known.get(study_id)
-            found = known.id_of(trial_number) if known else None
-        if found is not None:
-            return found
-        return super().get_trial_id_from_study_id_trial_number(study_id, trial_number)
+            if known is None or known.id_of(trial_number) is None:
+                known = self._refreshed(study_id, ())
+            found = known.id_of(trial_number)
+        if found is None:
+            raise KeyError(f"no trial {trial_number} in the study of id {study_id}")
+        return found
 
     def get_all_trials(
         self,
@@ -312,28 +317,28 @@ class StudyStorage(BaseStorage):
         return known
 
     def _check_compatible(self, study_id: int, param: Param) -> None:
-        known = self._known.get(study_id) or self._refreshed(study_id, None)
+        known = self._known.setdefault(study_id, KnownTrials())
         first = known.distributions.setdefault(param.name, param.distribution)
         if first is not param.distribution:
             check_distribution_compatibility(first, param.distribution)
 
-    def _change(self, trial_id: int, work: Callable[[sa.Connection], None]) -> None:
-        """Write to a trial that has not ended."""
+    def _write_rows(self, trial_id: int, *rows: Rows) -> bool:
+        # PostgreSQL does it by one statement.
+        way = self.database.run if self.database.dialect == "postgresql" else self.database.transact
+        return way(lambda connection: writing.write(connection, trial_id, *rows))
 
-        def once(connection: sa.Connection) -> None:
-            write.check_open(connection, trial_id)
-            work(connection)
-
-        self.database.transact(once)
+    def _change(self, trial_id: int, *rows: Rows) -> None:
+        """Write to a trial of any process. Raises `KeyError`, `UpdateFinishedTrialError`."""
+        if not self._write_rows(trial_id, *rows):
+            self.database.run(lambda connection: writing.check_open(connection, trial_id))
 
     def _set_attribute(self, table: Any, trial_id: int, key: str, value: Any) -> None:
         text = json.dumps(value)
         with self._lock:
             own = self._own.get(trial_id)
             if own is None:
-                texts = {key: text}
-                self._change(trial_id, lambda c: write.write_attributes(c, table, trial_id, texts))
-            elif table is write.USER:
+                self._change(trial_id, writing.rows_of_attributes(table, {key: text}))
+            elif table is writing.USER:
                 own.user[key] = text
                 own.trial.user_attrs[key] = json.loads(text)
             else:
@@ -344,7 +349,9 @@ class StudyStorage(BaseStorage):
         text = json.dumps(value)
         with self._lock:
             self.write()
-            self.database.run(lambda c: write.write_study_attribute(c, table, study_id, key, text))
+            self.database.run(
+                lambda c: writing.write_study_attribute(c, table, study_id, key, text)
+            )
 
     def _study_attributes(self, table: Any, study_id: int) -> dict[str, Any]:
         with self._lock:

@@ -1,7 +1,8 @@
 """Trials read from Optuna's tables as plain rows; Optuna makes an object of every value."""
 
+import functools
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.dialects.postgresql import ARRAY
 
 CHUNK = 50_000
 """Rows that are taken from the database at a time."""
@@ -63,7 +65,6 @@ def read_heads(
     connection: sa.Connection, study_id: int, after: int, others: Collection[int]
 ) -> list[Head]:
     """The trials of a study whose id is above `after` or among `others`, by id."""
-    of_study = _TRIALS.study_id == study_id
     columns = (
         _TRIALS.trial_id,
         _TRIALS.number,
@@ -71,13 +72,18 @@ def read_heads(
         _TRIALS.datetime_start,
         _TRIALS.datetime_complete,
     )
-    wanted = _TRIALS.trial_id > after
+    wanted = _TRIALS.trial_id > sa.bindparam("after")
     if others:
-        wanted = sa.or_(wanted, _TRIALS.trial_id.in_(sorted(others)))
-    statement = sa.select(*columns).where(of_study, wanted).order_by(_TRIALS.trial_id)
+        wanted = sa.or_(wanted, _among(connection, _TRIALS.trial_id))
+    statement = (
+        sa.select(*columns)
+        .where(_TRIALS.study_id == sa.bindparam("study"), wanted)
+        .order_by(_TRIALS.trial_id)
+    )
+    given = {"study": study_id, "after": after, "ids": sorted(others)}
     return [
         Head(trial_id, number, state, _local(start), _local(end))
-        for trial_id, number, state, start, end in connection.execute(statement)
+        for trial_id, number, state, start, end in connection.execute(statement, given)
     ]
 
 
@@ -127,12 +133,31 @@ class TrialReader:
         if not heads:
             return []
         bodies = {head.trial_id: _Body() for head in heads}
-        for part in _parts(connection, sorted(bodies)):
-            self._add_params(_rows(connection, _PARAMS, _PARAM_NAMES, part), bodies)
-            _add_values(connection, part, bodies)
-            _add_attributes(connection, part, bodies)
-            _add_steps(connection, part, bodies)
+        ids = sorted(bodies)
+        if len(ids) <= FEW:
+            self._add(_few_rows(connection, ids), bodies)
+        else:
+            for part in _parts(connection, ids):
+                self._add(_many_rows(connection, part), bodies)
         return [self._trial(head, bodies[head.trial_id]) for head in heads]
+
+    def _add(self, tables: "_Tables", bodies: dict[int, _Body]) -> None:
+        self._add_params(tables["params"], bodies)
+        found: dict[int, dict[int, float]] = {}
+        for trial_id, objective, value, kind in tables["values"]:
+            found.setdefault(trial_id, {})[objective] = _number(value, kind)
+        for trial_id, values in found.items():
+            if trial_id in bodies:
+                bodies[trial_id].values = [values[objective] for objective in sorted(values)]
+        for trial_id, step, value, kind in tables["steps"]:
+            if trial_id in bodies:
+                bodies[trial_id].steps[step] = _number(value, kind)
+        for trial_id, key, _, text in tables["user"]:
+            if trial_id in bodies:
+                bodies[trial_id].user[key] = json.loads(text)
+        for trial_id, key, _, text in tables["system"]:
+            if trial_id in bodies:
+                bodies[trial_id].system[key] = json.loads(text)
 
     def distribution(self, text: str) -> BaseDistribution:
         """A distribution of its JSON; equal texts give one object."""
@@ -158,7 +183,7 @@ class TrialReader:
             trial_id=head.trial_id,
         )
 
-    def _add_params(self, rows: Iterator[Any], bodies: dict[int, _Body]) -> None:
+    def _add_params(self, rows: Iterable[Any], bodies: dict[int, _Body]) -> None:
         for trial_id, group in groupby(rows, itemgetter(0)):
             body = bodies.get(trial_id)
             if body is None:
@@ -183,15 +208,90 @@ class TrialReader:
         return last
 
 
-Part = list[int] | tuple[int, int] | None
-"""Trials by their ids: some, a range with both its ends, or all that the database has."""
+_Tables = Mapping[str, Iterable[Any]]
+"""Rows of each table that belongs to trials: the trial's id, a name, a number and a text."""
 
-_PARAM_NAMES = ("param_name", "param_value", "distribution_json")
+_NOTHING: Any = sa.literal_column("NULL")
+_COLUMNS: dict[str, tuple[Any, Any, Any, Any, Any]] = {
+    "params": (
+        _PARAMS.trial_id,
+        _PARAMS.param_name,
+        _PARAMS.param_value,
+        _PARAMS.distribution_json,
+        _PARAMS.param_id,
+    ),
+    "values": (
+        _VALUES.trial_id,
+        _VALUES.objective,
+        _VALUES.value,
+        _VALUES.value_type,
+        _VALUES.trial_value_id,
+    ),
+    "steps": (
+        _STEPS.trial_id,
+        _STEPS.step,
+        _STEPS.intermediate_value,
+        _STEPS.intermediate_value_type,
+        _STEPS.trial_intermediate_value_id,
+    ),
+    "user": (
+        _USER.trial_id,
+        _USER.key,
+        _NOTHING,
+        _USER.value_json,
+        _USER.trial_user_attribute_id,
+    ),
+    "system": (
+        _SYSTEM.trial_id,
+        _SYSTEM.key,
+        _NOTHING,
+        _SYSTEM.value_json,
+        _SYSTEM.trial_system_attribute_id,
+    ),
+}
+"""For each table what is read of it, and its primary key: rows are wanted as they were written."""
 
 
-def _parts(connection: sa.Connection, ids: list[int]) -> list[Part]:
-    if len(ids) <= FEW:
-        return [ids]
+def _few_rows(connection: sa.Connection, ids: list[int]) -> _Tables:
+    """All rows of these trials, by one statement."""
+    found: dict[str, list[Any]] = {table: [] for table in _COLUMNS}
+    result = connection.execute(_one_statement(connection.dialect.name), {"ids": ids})
+    for table, _, trial_id, name, number, text in result:
+        if table in ("values", "steps"):
+            name = int(name)
+        found[table].append((trial_id, name, number, text))
+    return found
+
+
+@functools.cache
+def _one_statement(dialect: str) -> sa.CompoundSelect[Any]:
+    parts: list[Any] = []
+    for table, (trial_id, name, number, text, key) in _COLUMNS.items():
+        columns: Any = (
+            sa.literal_column(f"'{table}'").label("source"),
+            key.label("place"),
+            trial_id.label("trial"),
+            sa.cast(name, sa.Text).label("name"),
+            sa.cast(number, sa.Double).label("number"),
+            sa.cast(text, sa.Text).label("text"),
+        )
+        parts.append(sa.select(*columns).where(_among_of(dialect, trial_id)))
+    return sa.union_all(*parts).order_by("trial", "place")
+
+
+def _among(connection: sa.Connection, column: Any) -> Any:
+    return _among_of(connection.dialect.name, column)
+
+
+def _among_of(dialect: str, column: Any) -> Any:
+    """That a column is one of `ids`; PostgreSQL knows the statement again however many."""
+    if dialect == "postgresql":
+        return column == sa.any_(sa.bindparam("ids", type_=ARRAY(sa.Integer)))
+    return column.in_(sa.bindparam("ids", expanding=True))
+
+
+def _parts(connection: sa.Connection, ids: list[int]) -> list[tuple[int, int] | None]:
+    """Ranges of ids, both ends included; None for all trials that the database has."""
     if connection.dialect.name == "sqlite":
         # In the order of its rows SQLite reads a table in half the time, and bit by bit.
         there = connection.execute(sa.select(sa.func.count()).select_from(_TRIALS.trial_id.table))
@@ -201,47 +301,19 @@ def _parts(connection: sa.Connection, ids: list[int]) -> list[Part]:
     return [(span[0], span[-1]) for span in spans]
 
 
-def _rows(
-    connection: sa.Connection, columns: Any, names: Sequence[str], part: Part
-) -> Iterator[Any]:
-    """Rows of a table that belongs to trials: the trial's id and these columns, as they came."""
-    statement = sa.select(columns.trial_id, *(columns[name] for name in names))
-    if isinstance(part, list):
-        statement = statement.where(columns.trial_id.in_(part))
-    elif part is not None:
-        statement = statement.where(columns.trial_id.between(*part))
-    (key,) = columns.trial_id.table.primary_key
+def _many_rows(connection: sa.Connection, part: tuple[int, int] | None) -> _Tables:
+    return {table: _rows(connection, table, part) for table in _COLUMNS}
+
+
+def _rows(connection: sa.Connection, table: str, part: tuple[int, int] | None) -> Iterator[Any]:
+    """Rows of one table as the driver gives them: SQLAlchemy's take longer to make than to read."""
+    trial_id, name, number, text, key = _COLUMNS[table]
+    statement = sa.select(trial_id, name, number, text)
+    if part is not None:
+        statement = statement.where(trial_id.between(*part))
     cursor: Any = connection.execute(statement.order_by(key)).cursor
-    # The driver's own tuples: SQLAlchemy's rows take longer to make than to read.
     while rows := cursor.fetchmany(CHUNK):
         yield from rows
-
-
-def _add_values(connection: sa.Connection, part: Part, bodies: dict[int, _Body]) -> None:
-    found: dict[int, dict[int, float]] = {}
-    names = ("objective", "value", "value_type")
-    for trial_id, objective, value, kind in _rows(connection, _VALUES, names, part):
-        found.setdefault(trial_id, {})[objective] = _number(value, kind)
-    for trial_id, values in found.items():
-        if trial_id in bodies:
-            bodies[trial_id].values = [values[objective] for objective in sorted(values)]
-
-
-def _add_attributes(connection: sa.Connection, part: Part, bodies: dict[int, _Body]) -> None:
-    names = ("key", "value_json")
-    for trial_id, key, text in _rows(connection, _USER, names, part):
-        if trial_id in bodies:
-            bodies[trial_id].user[key] = json.loads(text)
-    for trial_id, key, text in _rows(connection, _SYSTEM, names, part):
-        if trial_id in bodies:
-            bodies[trial_id].system[key] = json.loads(text)
-
-
-def _add_steps(connection: sa.Connection, part: Part, bodies: dict[int, _Body]) -> None:
-    names = ("step", "intermediate_value", "intermediate_value_type")
-    for trial_id, step, value, kind in _rows(connection, _STEPS, names, part):
-        if trial_id in bodies:
-            bodies[trial_id].steps[step] = _number(value, kind)
 
 
 def _number(value: float | None, kind: str) -> float:

@@ -1,4 +1,4 @@
-"""Trials written to Optuna's tables, many rows by one statement.
+"""Trials written to Optuna's tables, all rows of one by as few statements as the database allows.
 
 Whatever is written twice is there once: a transaction whose end was not heard of is repeated.
 """
@@ -26,7 +26,6 @@ SYSTEM: Any = models.TrialSystemAttributeModel.__table__
 STUDY_USER: Any = models.StudyUserAttributeModel.__table__
 STUDY_SYSTEM: Any = models.StudySystemAttributeModel.__table__
 
-OPEN = (TrialState.RUNNING, TrialState.WAITING)
 MOST_TEXTS = 4096
 
 
@@ -39,24 +38,88 @@ class Param:
     distribution: BaseDistribution
 
 
-def lock_study(connection: sa.Connection, study_id: int) -> None:
-    """Let nobody else add trials until the transaction ends. Raises `KeyError`."""
-    row = sa.select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == study_id)
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one trial in one table, by columns. Of rows of one `key` the first stays, but for
+    the columns that are `overwritten`."""
+
+    table: Any
+    key: str
+    columns: Mapping[str, Sequence[Any]]
+    overwritten: tuple[str, ...] = ()
+
+
+def rows_of_params(params: Sequence[Param]) -> Rows:
+    """Dimensions; one that is there already stays as it is."""
+    columns: dict[str, list[Any]] = {
+        "param_name": [param.name for param in params],
+        "param_value": [float(param.number) for param in params],
+        "distribution_json": [_text(param.distribution) for param in params],
+    }
+    return Rows(_PARAMS, "param_name", columns)
+
+
+def rows_of_attributes(table: Any, texts: Mapping[str, str]) -> Rows:
+    """Attributes, by name their JSON; `table` is `USER` or `SYSTEM`."""
+    columns = {"key": list(texts), "value_json": list(texts.values())}
+    return Rows(table, "key", columns, ("value_json",))
+
+
+def rows_of_values(values: Sequence[float]) -> Rows:
+    """The values of the objectives."""
+    stored = [_stored(float(value)) for value in values]
+    columns: dict[str, list[Any]] = {
+        "objective": list(range(len(stored))),
+        "value": [value for value, _ in stored],
+        "value_type": [kind for _, kind in stored],
+    }
+    return Rows(_VALUES, "objective", columns, ("value", "value_type"))
+
+
+def rows_of_steps(steps: Mapping[int, float]) -> Rows:
+    """Intermediate values."""
+    stored = [_stored(float(value)) for value in steps.values()]
+    columns: dict[str, list[Any]] = {
+        "step": list(steps),
+        "intermediate_value": [value for value, _ in stored],
+        "intermediate_value_type": [kind for _, kind in stored],
+    }
+    return Rows(_STEPS, "step", columns, ("intermediate_value", "intermediate_value_type"))
+
+
+def add_trial(
+    connection: sa.Connection,
+    study_id: int,
+    state: TrialState,
+    start: datetime | None,
+    end: datetime | None,
+) -> tuple[int, int]:
+    """A trial without anything; gives its id and its number. The study must be locked."""
+    times = {"datetime_start": _utc(start), "datetime_complete": _utc(end)}
+    row = {"study_id": study_id, "state": state}
+    statement = _TRIALS.insert().values(**row, **times)
+    number: Any = _next_number(study_id)
+    if connection.dialect.name == "postgresql":
+        both = statement.values(number=number).returning(_TRIALS.c.trial_id, _TRIALS.c.number)
+        found = connection.execute(both).one()
+        return found.trial_id, found.number
+    number = int(connection.execute(sa.select(number)).scalar_one())
+    key = connection.execute(statement.values(number=number)).inserted_primary_key
+    assert key is not None
+    return int(key[0]), number
+
+
+def lock_study(connection: sa.Connection, study_id: int) -> int:
+    """Let nobody else add trials until the transaction ends; gives the id of a trial that is older
+    than what will be added. Raises `KeyError` where there is no such study."""
+    newest = sa.select(sa.func.max(_TRIALS.c.trial_id)).scalar_subquery()
+    row = sa.select(_STUDIES.c.study_id, newest.label("newest"))
+    row = row.where(_STUDIES.c.study_id == study_id)
     # Others may still write to its trials and attributes.
-    if connection.execute(row.with_for_update(key_share=True)).first() is None:
+    found = connection.execute(row.with_for_update(key_share=True, of=_STUDIES)).first()
+    if found is None:
         raise KeyError(f"no study of id {study_id}")
-
-
-def last_trial(connection: sa.Connection, study_id: int) -> tuple[int, int]:
-    """Id and number of a study's newest trial; -1 and -1 where it has none."""
-    statement = (
-        sa.select(_TRIALS.c.trial_id, _TRIALS.c.number)
-        .where(_TRIALS.c.study_id == study_id)
-        .order_by(_TRIALS.c.trial_id.desc())
-        .limit(1)
-    )
-    row = connection.execute(statement).first()
-    return (-1, -1) if row is None else (row.trial_id, row.number)
+    return -1 if found.newest is None else int(found.newest)
 
 
 def find_trial(
@@ -73,29 +136,31 @@ def find_trial(
     return None if row is None else (row.trial_id, row.number)
 
 
-def add_trial(
-    connection: sa.Connection,
-    study_id: int,
-    number: int,
-    state: TrialState,
-    start: datetime | None,
-    end: datetime | None,
-) -> int:
-    """A trial without anything; gives its id."""
-    row = {"study_id": study_id, "number": number, "state": state}
-    times = {"datetime_start": _utc(start), "datetime_complete": _utc(end)}
-    found = connection.execute(_TRIALS.insert().values(**row, **times)).inserted_primary_key
-    assert found is not None
-    return int(found[0])
+def write(connection: sa.Connection, trial_id: int, *rows: Rows) -> bool:
+    """Write rows of a trial, all or none; False where the trial has ended or is not there."""
+    return _write(connection, _OPEN, {"trial_id": trial_id}, rows)
+
+
+def end(connection: sa.Connection, trial_id: int, state: TrialState, *rows: Rows) -> bool:
+    """End a trial and write its last rows, all or none; False where it has ended already."""
+    now = _utc(datetime.now())
+    return _write(connection, _END, {"trial_id": trial_id, "state": state.name, "now": now}, rows)
+
+
+def start(connection: sa.Connection, trial_id: int, *rows: Rows) -> bool:
+    """Let a waiting trial run; False where it does not wait."""
+    return _write(connection, _START, {"trial_id": trial_id, "now": _utc(datetime.now())}, rows)
+
+
+def fill(connection: sa.Connection, trial_id: int, *rows: Rows) -> None:
+    """Write rows of a trial of whatever state."""
+    _write(connection, _ANY, {"trial_id": trial_id}, rows)
 
 
 def check_open(connection: sa.Connection, trial_id: int) -> None:
-    """Keep a trial from being ended by others until the transaction ends.
-
-    Raises `KeyError` where there is none, `UpdateFinishedTrialError` where it has ended.
-    """
+    """Raise `KeyError` where there is no such trial, `UpdateFinishedTrialError` where it ended."""
     wanted = sa.select(_TRIALS.c.state, _TRIALS.c.number).where(_TRIALS.c.trial_id == trial_id)
-    row = connection.execute(wanted.with_for_update()).first()
+    row = connection.execute(wanted).first()
     if row is None:
         raise KeyError(f"no trial of id {trial_id}")
     if row.state.is_finished():
@@ -104,113 +169,102 @@ def check_open(connection: sa.Connection, trial_id: int) -> None:
         )
 
 
-def set_state(connection: sa.Connection, trial_id: int, state: TrialState) -> bool:
-    """Change a trial's state; False where it has ended, or runs already and shall run."""
-    now = _utc(datetime.now())
-    values: dict[str, Any] = {"state": state}
-    if state == TrialState.RUNNING:
-        values["datetime_start"] = now
-    if state.is_finished():
-        values["datetime_complete"] = now
-    before = (TrialState.WAITING,) if state == TrialState.RUNNING else OPEN
-    statement = _TRIALS.update().where(_TRIALS.c.trial_id == trial_id, _TRIALS.c.state.in_(before))
-    return bool(connection.execute(statement.values(**values)).rowcount == 1)
-
-
 def has_state(connection: sa.Connection, trial_id: int, state: TrialState) -> bool:
     """Whether a trial is in a state."""
     statement = sa.select(_TRIALS.c.state).where(_TRIALS.c.trial_id == trial_id)
-    return connection.execute(statement).scalar_one_or_none() == state
-
-
-def write_params(connection: sa.Connection, trial_id: int, params: Sequence[Param]) -> None:
-    """Add dimensions; one that is there already stays as it is."""
-    columns: dict[str, list[Any]] = {
-        "param_name": [param.name for param in params],
-        "param_value": [float(param.number) for param in params],
-        "distribution_json": [_text(param.distribution) for param in params],
-    }
-    _put(connection, _PARAMS, trial_id, columns, "param_name")
-
-
-def write_attributes(
-    connection: sa.Connection, table: Any, trial_id: int, texts: Mapping[str, str]
-) -> None:
-    """Set attributes, by name their JSON; `table` is `USER` or `SYSTEM`."""
-    columns = {"key": list(texts), "value_json": list(texts.values())}
-    _put(connection, table, trial_id, columns, "key", "value_json")
+    return bool(connection.execute(statement).scalar_one_or_none() == state)
 
 
 def write_study_attribute(
     connection: sa.Connection, table: Any, study_id: int, key: str, text: str
 ) -> None:
     """Set an attribute of a study, by one statement. Raises `KeyError` where there is none."""
-    statement = _study_statement(table)
     row = {"study_id": study_id, "key": key, "value_json": text}
-    if connection.execute(statement, row).rowcount != 1:
+    if connection.execute(_study_statement(table), row).rowcount != 1:
         raise KeyError(f"no study of id {study_id}")
 
 
-def write_values(connection: sa.Connection, trial_id: int, values: Sequence[float]) -> None:
-    """Set the values of the objectives."""
-    stored = [_stored(float(value)) for value in values]
-    columns: dict[str, list[Any]] = {
-        "objective": list(range(len(stored))),
-        "value": [value for value, _ in stored],
-        "value_type": [kind for _, kind in stored],
-    }
-    _put(connection, _VALUES, trial_id, columns, "objective", "value", "value_type")
+_WHERE = "WHERE trial_id = :trial_id AND state"
+_OPEN = f"SELECT trial_id FROM trials {_WHERE} IN ('RUNNING', 'WAITING')"
+_ANY = "SELECT trial_id FROM trials WHERE trial_id = :trial_id"
+_END = (
+    "UPDATE trials SET state = {state}, datetime_complete = {now} "
+    f"{_WHERE} IN ('RUNNING', 'WAITING')"
+)
+_START = f"UPDATE trials SET state = 'RUNNING', datetime_start = {{now}} {_WHERE} = 'WAITING'"
 
 
-def write_steps(connection: sa.Connection, trial_id: int, steps: Mapping[int, float]) -> None:
-    """Set intermediate values."""
-    stored = [_stored(float(value)) for value in steps.values()]
-    value, kind = "intermediate_value", "intermediate_value_type"
-    columns: dict[str, list[Any]] = {
-        "step": list(steps),
-        value: [value for value, _ in stored],
-        kind: [kind for _, kind in stored],
-    }
-    _put(connection, _STEPS, trial_id, columns, "step", value, kind)
-
-
-def _put(
-    connection: sa.Connection,
-    table: Any,
-    trial_id: int,
-    columns: Mapping[str, Sequence[Any]],
-    key: str,
-    *overwritten: str,
-) -> None:
-    """Rows of one trial, by one statement: PostgreSQL is given columns, SQLite's driver rows."""
-    if not columns[key]:
-        return
-    dialect = connection.dialect.name
-    statement = _statement(table, tuple(columns), key, overwritten, dialect)
-    if dialect == "postgresql":
-        connection.execute(statement, {"trial_id": trial_id, **columns})
-    else:
-        rows = zip(*columns.values(), strict=True)
+def _write(
+    connection: sa.Connection, head: str, values: Mapping[str, Any], rows: Sequence[Rows]
+) -> bool:
+    rows = [part for part in rows if part.columns[part.key]]
+    shapes = tuple((r.table, r.key, tuple(r.columns), r.overwritten) for r in rows)
+    if connection.dialect.name == "postgresql":
+        # One statement for all: as quick as its answer comes back.
+        given = dict(values)
+        for number, part in enumerate(rows):
+            given |= {f"{name}_{number}": column for name, column in part.columns.items()}
+        return connection.execute(_on_postgresql(head, shapes), given).first() is not None
+    found = connection.execute(_sqlite_head(head), values)
+    if (found.first() is None) if found.returns_rows else (found.rowcount != 1):
+        return False
+    for part, shape in zip(rows, shapes, strict=True):
         connection.execute(
-            statement, [{"trial_id": trial_id, **dict(zip(columns, r, strict=True))} for r in rows]
+            _on_sqlite(*shape),
+            [
+                {"trial_id": values["trial_id"], **dict(zip(part.columns, row, strict=True))}
+                for row in zip(*part.columns.values(), strict=True)
+            ],
         )
+    return True
 
 
 @functools.cache
-def _statement(
-    table: Any, columns: tuple[str, ...], key: str, overwritten: tuple[str, ...], dialect: str
+def _on_postgresql(head: str, shapes: tuple[tuple[Any, ...], ...]) -> sa.TextClause:
+    head = head.format(state="CAST(:state AS trialstate)", now="CAST(:now AS timestamp)")
+    head += " RETURNING trial_id" if head.startswith("UPDATE") else " FOR UPDATE"
+    parts = [f"trial AS ({head})"]
+    for number, (table, key, columns, overwritten) in enumerate(shapes):
+        lists = [f"CAST(:{name}_{number} AS {_kind(table.c[name])}[])" for name in columns]
+        parts.append(
+            f"part_{number} AS (INSERT INTO {table.name} (trial_id, {', '.join(columns)}) "
+            f"SELECT trial.trial_id, given.* FROM trial, unnest({', '.join(lists)}) AS given "
+            f"ON CONFLICT (trial_id, {key}) DO {_then(overwritten)})"
+        )
+    return sa.text(f"WITH {', '.join(parts)} SELECT trial_id FROM trial")
+
+
+@functools.cache
+def _sqlite_head(head: str) -> sa.TextClause:
+    moment = sa.bindparam("now", type_=sa.DateTime())
+    statement = sa.text(head.format(state=":state", now=":now"))
+    return statement.bindparams(moment) if "{now}" in head else statement
+
+
+@functools.cache
+def _on_sqlite(
+    table: Any, key: str, columns: tuple[str, ...], overwritten: tuple[str, ...]
 ) -> sa.TextClause:
-    if dialect == "postgresql":
-        kinds = [_POSTGRESQL.get(name) or _kind(table.c[name]) for name in columns]
-        lists = [f"CAST(:{n} AS {kind}[])" for n, kind in zip(columns, kinds, strict=True)]
-        source = f"SELECT :trial_id, given.* FROM unnest({', '.join(lists)}) AS given"
-    else:
-        source = f"VALUES (:trial_id, {', '.join(f':{name}' for name in columns)})"
-    then = ", ".join(f"{name} = excluded.{name}" for name in overwritten)
+    values = ", ".join(f":{name}" for name in columns)
     return sa.text(
-        f"INSERT INTO {table.name} (trial_id, {', '.join(columns)}) {source} "
-        f"ON CONFLICT (trial_id, {key}) DO {f'UPDATE SET {then}' if then else 'NOTHING'}"
+        f"INSERT INTO {table.name} (trial_id, {', '.join(columns)}) VALUES (:trial_id, {values}) "
+        f"ON CONFLICT (trial_id, {key}) DO {_then(overwritten)}"
     )
+
+
+def _then(overwritten: Sequence[str]) -> str:
+    if not overwritten:
+        return "NOTHING"
+    return f"UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in overwritten)}"
+
+
+def _kind(column: Any) -> str:
+    """PostgreSQL's type of a column."""
+    if isinstance(column.type, sa.Enum):
+        return str(column.type.name)
+    if isinstance(column.type, sa.Float):
+        return "float8"
+    return "integer" if isinstance(column.type, sa.Integer) else "text"
 
 
 @functools.cache
@@ -223,13 +277,15 @@ def _study_statement(table: Any) -> sa.TextClause:
     )
 
 
-_POSTGRESQL = {"value": "float8", "intermediate_value": "float8", "param_value": "float8"}
-
-
-def _kind(column: Any) -> str:
-    if isinstance(column.type, sa.Enum):
-        return str(column.type.name)
-    return "integer" if isinstance(column.type, sa.Integer) else "text"
+def _next_number(study_id: int) -> Any:
+    newest = (
+        sa.select(_TRIALS.c.number)
+        .where(_TRIALS.c.study_id == study_id)
+        .order_by(_TRIALS.c.trial_id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return sa.func.coalesce(newest, -1) + 1
 
 
 _TEXTS: dict[int, tuple[BaseDistribution, str]] = {}

@@ -16,7 +16,6 @@ from typing import Any
 
 import psutil
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from autosinian.errors import InputError
@@ -119,20 +118,12 @@ class Store:
 
     def claim(self, candidate: str, trial: int) -> bool:
         """Take a candidate for `trial`; False when it is taken or done already."""
-        dialect = postgresql if self.database.dialect == "postgresql" else sqlite
-        new = {"state": "running", "trial": trial, "owner": _owner(), "heartbeat": self._now()}
-        statement = dialect.insert(_claims).values(
-            study=self.study, candidate=candidate, attempts=1, **new
+        row = {"trial": trial, "owner": _owner(), "now": time.time()}
+        row |= {"study": self.study, "candidate": candidate}
+        statement = _claiming(self.database.dialect)
+        return (
+            self.database.run(lambda connection: connection.execute(statement, row).rowcount) == 1
         )
-        released = _claims.c.state == "released"
-        # Ours already: the connection was lost after the claim was written and before we heard.
-        ours = sa.and_(self._is_mine(), _claims.c.trial == trial)
-        statement = statement.on_conflict_do_update(
-            index_elements=["study", "candidate"],
-            set_=new | {"attempts": _claims.c.attempts + sa.case((released, 1), else_=0)},
-            where=sa.or_(released, ours),
-        )
-        return self._execute(statement.inline()) == 1
 
     def beat(self, candidate: str) -> bool | None:
         """Say that the claim's owner is alive; False where the claim is no longer ours.
@@ -250,8 +241,7 @@ class Store:
     def _now(self) -> sa.ColumnElement[float]:
         """Seconds since the epoch: the server's where there is one, as machines' clocks differ."""
         if self.database.dialect == "postgresql":
-            now = sa.func.date_part("epoch", sa.func.clock_timestamp())
-            return sa.cast(now, sa.Float)
+            return sa.literal_column(_SERVER_TIME, sa.Float)
         return sa.literal(time.time(), sa.Float)
 
     def _end(self, candidate: str, connection: sa.Connection | None, **values: Any) -> bool:
@@ -283,17 +273,32 @@ class Store:
 
     def _execute(self, statement: sa.Insert | sa.Update) -> int:
         """Rows changed by one statement."""
-        # Of what is inserted SQLAlchemy counts no rows unless it is told to.
-        counted = {"preserve_rowcount": True}
-        return self.database.run(
-            lambda connection: connection.execute(statement, execution_options=counted).rowcount
-        )
+        return self.database.run(lambda connection: connection.execute(statement).rowcount)
 
     def _is(self, candidate: str) -> sa.ColumnElement[bool]:
         return sa.and_(_claims.c.study == self.study, _claims.c.candidate == candidate)
 
     def _is_mine(self) -> sa.ColumnElement[bool]:
         return sa.and_(_claims.c.state == "running", _claims.c.owner == _owner())
+
+
+_SERVER_TIME = "CAST(date_part('epoch', clock_timestamp()) AS float)"
+
+
+@functools.cache
+def _claiming(dialect: str) -> sa.TextClause:
+    """Take a claim that is new or was given back, or is ours already: the connection was lost after
+    it was written and before we heard of it."""
+    now = _SERVER_TIME if dialect == "postgresql" else ":now"
+    return sa.text(
+        f"INSERT INTO {_claims.name} (study, candidate, state, trial, owner, heartbeat, attempts) "
+        f"VALUES (:study, :candidate, 'running', :trial, :owner, {now}, 1) "
+        "ON CONFLICT (study, candidate) DO UPDATE SET state = 'running', trial = excluded.trial, "
+        "owner = excluded.owner, heartbeat = excluded.heartbeat, attempts = "
+        f"{_claims.name}.attempts + CASE WHEN {_claims.name}.state = 'released' THEN 1 ELSE 0 END "
+        f"WHERE {_claims.name}.state = 'released' OR ({_claims.name}.state = 'running' AND "
+        f"{_claims.name}.owner = excluded.owner AND {_claims.name}.trial = excluded.trial)"
+    )
 
 
 def _create_tables(engine: sa.Engine) -> None:
