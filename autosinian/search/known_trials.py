@@ -19,6 +19,7 @@ class KnownTrials:
     unread: dict[int, Head] = field(default_factory=dict)
     distributions: dict[str, BaseDistribution] = field(default_factory=dict)
     """The first distribution of each dimension's name."""
+    _last: dict[str, BaseDistribution] | None = None
     _trials: dict[int, FrozenTrial] = field(default_factory=dict)
     _numbers: dict[int, int] = field(default_factory=dict)
     _ids: dict[int, int] = field(default_factory=dict)
@@ -42,8 +43,10 @@ class KnownTrials:
         self.unread.pop(trial._trial_id, None)
         self.number(trial._trial_id, trial.number)
         self._trials[trial.number] = trial
-        for name, distribution in trial.distributions.items():
-            self.distributions.setdefault(name, distribution)
+        if trial.distributions is not self._last:  # one mapping for all trials of these dimensions
+            self._last = trial.distributions
+            for name, distribution in trial.distributions.items():
+                self.distributions.setdefault(name, distribution)
 
     def number(self, trial_id: int, number: int) -> None:
         """Note that there is a trial of this id and number."""
