@@ -1,6 +1,5 @@
 """Trials of this very process: added by one transaction, then written little by little."""
 
-import copy
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -68,16 +67,35 @@ class OwnTrial:
         )
 
 
+class Beginning:
+    """Adds an empty trial that begins now; done again after its connection was lost, it finds what
+    it has added."""
+
+    def __init__(self, study_id: int, start: datetime, *, at_once: bool) -> None:
+        self._study_id = study_id
+        self._start = start
+        self._at_once = at_once
+        self._again = False
+
+    def __call__(self, connection: sa.Connection) -> tuple[int, int]:
+        """Id and number of the trial."""
+        if self._again:
+            running = TrialState.RUNNING
+            found = writing.find_trial(connection, self._study_id, -1, self._start, running)
+            if found is not None:
+                return found
+        self._again = True
+        begin = writing.begin_trial_at_once if self._at_once else writing.begin_trial
+        return begin(connection, self._study_id, self._start)
+
+
 class Addition:
-    """Adds a trial; done again after its connection was lost, it finds what it has added."""
+    """Adds a trial as it is; done again, it finds what it has added."""
 
     def __init__(self, study_id: int, trial: FrozenTrial) -> None:
         self._study_id = study_id
         self._trial = trial
         self._before: int | None = None
-        self._filled = trial.state != TrialState.RUNNING or bool(
-            trial.params or trial.user_attrs or trial.system_attrs or trial.intermediate_values
-        )
 
     def __call__(self, connection: sa.Connection) -> tuple[int, int]:
         """Id and number of the trial."""
@@ -96,28 +114,25 @@ class Addition:
             Param(name, distribution.to_internal_repr(trial.params[name]), distribution)
             for name, distribution in trial.distributions.items()
         ]
-        if self._filled:
-            writing.fill(
-                connection,
-                trial_id,
-                writing.rows_of_params(params),
-                writing.rows_of_attributes(writing.USER, _texts(trial.user_attrs)),
-                writing.rows_of_attributes(writing.SYSTEM, _texts(trial.system_attrs)),
-                writing.rows_of_values(trial.values or ()),
-                writing.rows_of_steps(trial.intermediate_values),
-            )
+        writing.fill(
+            connection,
+            trial_id,
+            writing.rows_of_params(params),
+            writing.rows_of_attributes(writing.USER, _texts(trial.user_attrs)),
+            writing.rows_of_attributes(writing.SYSTEM, _texts(trial.system_attrs)),
+            writing.rows_of_values(trial.values or ()),
+            writing.rows_of_steps(trial.intermediate_values),
+        )
         return trial_id, number
 
 
-def made(template: FrozenTrial | None) -> FrozenTrial:
-    """A copy of the template, or a trial that begins now."""
-    if template is not None:
-        return copy.deepcopy(template)
+def empty_trial(start: datetime) -> FrozenTrial:
+    """A running trial without anything."""
     return FrozenTrial(
         number=-1,
         state=TrialState.RUNNING,
         value=None,
-        datetime_start=datetime.now(),
+        datetime_start=start,
         datetime_complete=None,
         params={},
         distributions={},

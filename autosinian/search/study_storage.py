@@ -12,6 +12,7 @@ import json
 import threading
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -26,7 +27,7 @@ from autosinian.errors import InputError
 from autosinian.search import trial_writing as writing
 from autosinian.search.known_trials import KnownTrials
 from autosinian.search.optuna_tables import cause_of, open_tables
-from autosinian.search.own_trial import Addition, OwnTrial, made
+from autosinian.search.own_trial import Addition, Beginning, OwnTrial, empty_trial
 from autosinian.search.trial_reading import (
     Head,
     TrialReader,
@@ -136,9 +137,15 @@ class StudyStorage(BaseStorage):
         """See `BaseStorage`."""
         with self._lock:
             self.write()
-            trial = made(template_trial)
-            add = Addition(study_id, trial)
-            trial._trial_id, trial.number = self.database.transact(add)
+            if template_trial is None:
+                start, at_once = datetime.now(), self.database.batches
+                trial, begin = empty_trial(start), Beginning(study_id, start, at_once=at_once)
+                way = self.database.run if at_once else self.database.transact
+                trial._trial_id, trial.number = way(begin)
+            else:
+                trial = copy.deepcopy(template_trial)
+                add = Addition(study_id, trial)
+                trial._trial_id, trial.number = self.database.transact(add)
             known = self._known.setdefault(study_id, KnownTrials())
             known.number(trial._trial_id, trial.number)
             if trial.state == TrialState.RUNNING:

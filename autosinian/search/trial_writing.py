@@ -109,6 +109,36 @@ def add_trial(
     return int(key[0]), number
 
 
+def begin_trial(connection: sa.Connection, study_id: int, start: datetime) -> tuple[int, int]:
+    """An empty trial that runs; gives its id and its number. Raises `KeyError`."""
+    lock_study(connection, study_id)
+    return add_trial(connection, study_id, TrialState.RUNNING, start, None)
+
+
+def begin_trial_at_once(
+    connection: sa.Connection, study_id: int, start: datetime
+) -> tuple[int, int]:
+    """As `begin_trial`, by one message to PostgreSQL and outside of a transaction: no other process
+    that wants the study's lock waits for an answer to this one."""
+    newest = f"SELECT number FROM trials WHERE study_id = {study_id:d}"
+    # Several statements are a transaction, each sees what was committed before it began.
+    message = (
+        f"SELECT study_id FROM studies WHERE study_id = {study_id:d} FOR NO KEY UPDATE; "
+        "INSERT INTO trials (study_id, number, state, datetime_start) "
+        f"SELECT study_id, coalesce(({newest} ORDER BY trial_id DESC LIMIT 1), -1) + 1, "
+        f"'RUNNING', '{_utc(start)}' "
+        f"FROM studies WHERE study_id = {study_id:d} RETURNING trial_id, number"
+    )
+    cursor: Any = connection.exec_driver_sql(
+        message, execution_options={"no_parameters": True}
+    ).cursor
+    cursor.nextset()
+    row = cursor.fetchone()
+    if row is None:
+        raise KeyError(f"no study of id {study_id}")
+    return int(row[0]), int(row[1])
+
+
 def lock_study(connection: sa.Connection, study_id: int) -> int:
     """Let nobody else add trials until the transaction ends; gives the id of a trial that is older
     than what will be added. Raises `KeyError` where there is no such study."""

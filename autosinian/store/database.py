@@ -44,6 +44,8 @@ class Database:
                 f"`{self.dialect}`; name another with `--storage`"
             )
         use_write_ahead_log(self.engine)
+        self.batches = self.engine.dialect.driver == "psycopg"
+        """Whether several statements may be one message."""
         self._uncommitted = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def transact(self, work: Work[T], patience: Patience | None = None) -> T:

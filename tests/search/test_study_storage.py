@@ -154,15 +154,19 @@ def test_what_is_done_beside_a_trial_s_end_stands_or_falls_with_it(url: str) -> 
 def test_a_transaction_whose_end_was_not_heard_of_is_not_done_twice(url: str) -> None:
     storage = open_storage(url)
     study_id = storage.create_new_study(ONE, "s")
-    transact, lost = storage.database.transact, 0
+    lost = 0
 
-    def twice(work: Any, patience: Any = None) -> Any:
-        nonlocal lost
-        lost += 1
-        transact(work, patience)  # it is there, but the connection was cut before we heard
-        return transact(work, patience)
+    def twice(way: Any) -> Any:
+        def again(work: Any, patience: Any = None) -> Any:
+            nonlocal lost
+            lost += 1
+            way(work, patience)  # it is there, but the connection was cut before we heard
+            return way(work, patience)
 
-    storage.database.transact = twice  # type: ignore[method-assign]
+        return again
+
+    storage.database.transact = twice(storage.database.transact)  # type: ignore[method-assign]
+    storage.database.run = twice(storage.database.run)  # type: ignore[method-assign]
     for number in range(3):
         trial_id = storage.create_new_trial(study_id)
         storage.set_trial_param(trial_id, "x", 0.5, FloatDistribution(0.0, 1.0))
