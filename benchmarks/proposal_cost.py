@@ -7,12 +7,16 @@ Two measurements, each in a process of its own. *Proposing*: `JointSampler` on a
 first proposal reads the study and trains, those after follow a told trial each, as in a search.
 *Opening*: a SQLite study of `--large` trials is loaded, and its trials are read. Figures are made
 up by a formula: nothing is measured but the strategy and the storage.
+
+Beside seconds by the clock (`_s`) stand those of the processor (`_cpu_s`), and the machine's load
+average before: where others work beside, the clock tells of them too.
 """
 
 import argparse
 import csv
 import datetime
 import json
+import os
 import platform
 import sqlite3
 import statistics
@@ -46,6 +50,7 @@ FIELDS = (
     "processor",
     "python",
     "optuna",
+    "load",
     "date",
 )
 TOLD = 12
@@ -101,34 +106,40 @@ def measure_proposing(trials: int, dimensions: int) -> dict[str, float]:
     study.add_trials(finished(trials, space))
     before = psutil.Process().memory_info().rss
     study.sampler = JointSampler(seed=0, search_space=space)
-    took = []
+    took, cpu = [], []
     for _ in range(TOLD + 1):
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         trial = study.ask(space)
         took.append(time.perf_counter() - start)
+        cpu.append(time.process_time() - start_cpu)
         study.tell(trial, list(map(float, made_up(axes, axes.encode(trial.params)[None])[0])))
     return {
         "first_s": took[0],
+        "first_cpu_s": cpu[0],
         "median_s": statistics.median(took[1:]),
+        "median_cpu_s": statistics.median(cpu[1:]),
         "longest_s": max(took[1:]),
+        "longest_cpu_s": max(cpu[1:]),
         "memory_mib": (psutil.Process().memory_info().rss - before) / 2**20,
     }
 
 
 def measure_opening(database: Path) -> dict[str, float]:
     """Seconds until the trials are there, and the process's MiB then."""
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     storage = open_storage(f"sqlite:///{database}", must_exist=True)
     study = optuna.load_study(study_name="large", storage=storage)
     trials = study.get_trials(deepcopy=False)
-    opened = time.perf_counter() - start
+    opened, opened_cpu = time.perf_counter() - start, time.process_time() - start_cpu
     space = dict(trials[0].distributions)
     study.sampler = JointSampler(seed=0, search_space=space)
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     study.ask(space)
     return {
         "open_s": opened,
+        "open_cpu_s": opened_cpu,
         "first_proposal_s": time.perf_counter() - start,
+        "first_proposal_cpu_s": time.process_time() - start_cpu,
         "process_mib": psutil.Process().memory_info().rss / 2**20,
     }
 
@@ -190,10 +201,11 @@ def main() -> None:
         for part, trials in parts:
             command = [sys.executable, __file__, "--part", part, "--database", str(database)]
             command += ["--trials", str(trials), "--dimensions", str(arguments.dimensions)]
+            load = os.getloadavg()[0]
             text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             for figure, value in json.loads(text).items():
-                rows.append(_row(part, trials, arguments.dimensions, figure, value))
-                print(f"{part:10} {trials:6} x {arguments.dimensions:3}  {figure:18} {value:9.3f}")
+                rows.append(_row(part, trials, arguments.dimensions, figure, value, load))
+                print(f"{part:10} {trials:6} x {arguments.dimensions:3}  {figure:20} {value:9.3f}")
     if arguments.output:
         with arguments.output.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, FIELDS)
@@ -201,7 +213,9 @@ def main() -> None:
             writer.writerows(rows)
 
 
-def _row(part: str, trials: int, dimensions: int, figure: str, value: float) -> dict[str, Any]:
+def _row(
+    part: str, trials: int, dimensions: int, figure: str, value: float, load: float
+) -> dict[str, Any]:
     return {
         "what": part,
         "trials": trials,
@@ -211,6 +225,7 @@ def _row(part: str, trials: int, dimensions: int, figure: str, value: float) -> 
         "processor": f"{platform.machine()}, {psutil.cpu_count()} threads",
         "python": platform.python_version(),
         "optuna": optuna.__version__,
+        "load": round(load, 1),
         "date": datetime.date.today().isoformat(),
     }
 

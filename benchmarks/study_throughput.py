@@ -6,6 +6,11 @@ Each process asks for a candidate (uniform draws, each claimed), measures it and
 through the storage, the claims and the order of writing that a search uses; only the measurement is
 cheap: a matrix product of the candidate's batch and resolution, timed. Then every trial is looked
 for: none lost, none twice. PostgreSQL is a server of this script's own, on the same machine.
+
+The two storages are measured in turn, `--rounds` times, for the machine may be busy with something
+else: `load` is its load average when a run begins, `cpu_s` what the run itself took of the
+processors, the server's share included. Timed is from the first trial's beginning to the last
+one's end, not the processes' start and exit.
 """
 
 import argparse
@@ -18,10 +23,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from autosinian import __version__
 from autosinian.engine.processor import processor_name, usable_cores
@@ -29,7 +36,7 @@ from autosinian.errors import AutosinianError
 from autosinian.evaluate.evaluation import Evaluation
 from autosinian.measure.measurement import Measurement
 from autosinian.search.ledger import Ledger
-from autosinian.search.outcome import CANDIDATE, read_outcome
+from autosinian.search.outcome import read_outcome
 from autosinian.search.parameters import distributions
 from autosinian.search.sampler import DistinctSampler
 from autosinian.search.storage import load_study, open_storage, open_study
@@ -77,17 +84,30 @@ def work(url: str, trials: int, folder: Path) -> None:
     storage = open_storage(url, patience=patience)
     study = open_study(STUDY, storage, sampler, document, space.fingerprint())
     ledger, dimensions = Ledger(study, store, space, folder), distributions(space)
+    ledger.keep_baseline(measure(space.baseline()))
     print("ready", flush=True)
     sys.stdin.readline()
+    begin = time.process_time()
     for _ in range(trials):
         trial = study.ask(dimensions)
         candidate = space.decode(trial.params)
-        trial.set_user_attr(CANDIDATE, candidate.to_dict())
+        ledger.begin(trial, candidate)
         ledger.tell(trial, candidate, measure(candidate))
+    print(time.process_time() - begin, flush=True)
 
 
-def run(url: str, processes: int, trials: int, folder: Path) -> tuple[float, list[str]]:
-    """Trials per second of all together, and what is not as it must be."""
+@dataclass
+class Run:
+    """Trials per second of all processes together, what it took, and what is not as it must be."""
+
+    rate: float
+    cpu_s: float
+    load: float
+    complaints: list[str] = field(default_factory=list)
+
+
+def run(url: str, processes: int, trials: int, folder: Path, server: int | None) -> Run:
+    """One storage; `server` is the database's own process."""
     command = [sys.executable, __file__, "--work", url, "--trials", str(trials)]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     workers = [
@@ -105,13 +125,15 @@ def run(url: str, processes: int, trials: int, folder: Path) -> tuple[float, lis
     for worker in workers:
         assert worker.stdout is not None
         worker.stdout.readline()
-    start = time.perf_counter()
+    load, before, start = os.getloadavg()[0], _cpu_of(server), time.perf_counter()
     for worker in workers:
         assert worker.stdin is not None
         worker.stdin.write("go\n")
         worker.stdin.flush()
-    told = [worker.communicate()[1] for worker in workers]
+    took = [worker.stdout.readline() for worker in workers if worker.stdout is not None]
     seconds = time.perf_counter() - start
+    cpu_s = sum(float(text or "nan") for text in took) + _cpu_of(server) - before
+    told = [worker.communicate()[1] for worker in workers]
     found = [text for text in told if "Traceback" in text or "is locked" in text]
     found += [f"a process ended with {w.returncode}" for w in workers if w.returncode]
     wanted = processes * trials
@@ -123,7 +145,20 @@ def run(url: str, processes: int, trials: int, folder: Path) -> tuple[float, lis
     claims = Counter(claim.state for claim in Store(url, STUDY).claims())
     if claims != {"done": wanted}:
         found.append(f"the claims are {dict(claims)}")
-    return wanted / seconds, found
+    return Run(wanted / seconds, cpu_s, load, found)
+
+
+def _cpu_of(server: int | None) -> float:
+    """Seconds of processor time of a process and those it has started."""
+    if server is None:
+        return 0.0
+    process = psutil.Process(server)
+    total = 0.0
+    for one in (process, *process.children(recursive=True)):
+        times = one.cpu_times()
+        total += times.user + times.system
+    own = process.cpu_times()
+    return total + own.children_user + own.children_system
 
 
 def main() -> int:
@@ -131,6 +166,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--trials", type=int, default=100, help="of each process")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--work", metavar="URL", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -138,37 +174,31 @@ def main() -> int:
         work(arguments.work, arguments.trials, Path.cwd())
         return 0
     rows = []
-    for processes in arguments.processes:
-        rates = {}
-        with tempfile.TemporaryDirectory(prefix="autosinian-throughput-") as folder:
-            place = Path(folder)
-            storages = {"sqlite": f"sqlite:///{place / 'study.db'}"}
-            if find_binaries() is None:
-                print("no PostgreSQL server is installed", file=sys.stderr)
-                rates |= measure_storages(storages, processes, arguments.trials, place)
-            else:
-                with TemporaryServer() as server:
-                    storages["postgresql"] = server.url
-                    rates |= measure_storages(storages, processes, arguments.trials, place)
-        for storage, (rate, found) in rates.items():
-            row = {
-                "date": datetime.date.today().isoformat(),
-                "device": processor_name(),
-                "cores": usable_cores(),
-                "autosinian": __version__,
-                "optuna": version("optuna"),
-                "sqlalchemy": version("sqlalchemy"),
-                "storage": storage,
-                "processes": processes,
-                "trials": processes * arguments.trials,
-                "trials_per_second": round(rate, 2),
-                "over_sqlite": round(rate / rates["sqlite"][0], 2),
-                "complaints": len(found),
-            }
-            rows.append(row)
-            print(json.dumps(row))
-            for text in found:
-                print(f"complaint: {text[-2000:]}", file=sys.stderr)
+    for number in range(arguments.rounds):
+        for processes in arguments.processes:
+            runs = measure_storages(processes, arguments.trials)
+            for storage, found in runs.items():
+                row = {
+                    "date": datetime.date.today().isoformat(),
+                    "device": processor_name(),
+                    "cores": usable_cores(),
+                    "autosinian": __version__,
+                    "optuna": version("optuna"),
+                    "sqlalchemy": version("sqlalchemy"),
+                    "round": number,
+                    "load": round(found.load, 1),
+                    "storage": storage,
+                    "processes": processes,
+                    "trials": processes * arguments.trials,
+                    "trials_per_second": round(found.rate, 2),
+                    "cpu_s": round(found.cpu_s, 2),
+                    "over_sqlite": round(found.rate / runs["sqlite"].rate, 2),
+                    "complaints": len(found.complaints),
+                }
+                rows.append(row)
+                print(json.dumps(row), flush=True)
+                for text in found.complaints:
+                    print(f"complaint: {text[-2000:]}", file=sys.stderr)
     if arguments.output is not None:
         with arguments.output.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, list(rows[0]))
@@ -177,11 +207,17 @@ def main() -> int:
     return 1 if any(row["complaints"] for row in rows) else 0
 
 
-def measure_storages(
-    storages: dict[str, str], processes: int, trials: int, folder: Path
-) -> dict[str, tuple[float, list[str]]]:
-    """`run` for each storage."""
-    return {name: run(url, processes, trials, folder) for name, url in storages.items()}
+def measure_storages(processes: int, trials: int) -> dict[str, Run]:
+    """`run` for each storage, both empty at first."""
+    with tempfile.TemporaryDirectory(prefix="autosinian-throughput-") as folder:
+        place = Path(folder)
+        found = {"sqlite": run(f"sqlite:///{place / 'study.db'}", processes, trials, place, None)}
+        if find_binaries() is None:
+            print("no PostgreSQL server is installed", file=sys.stderr)
+        else:
+            with TemporaryServer() as server:
+                found["postgresql"] = run(server.url, processes, trials, place, server.process)
+        return found
 
 
 if __name__ == "__main__":

@@ -1,18 +1,21 @@
 """What is written of each trial, in an order that a process may be killed at anywhere.
 
-A measurement is kept in the trial's own folder first, then told to the study, then the claim is
-closed. Whoever finds a trial of a dead process takes its claim over and completes what is missing.
+A measurement is kept in the trial's own folder first; then what the study is told of it, the
+trial's end and its claim's are one transaction, which fails as a whole where the claim is no longer
+ours. Whoever finds a trial of a dead process takes its claim over and completes what is missing.
 """
 
 import json
 import time
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy as sa
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
+from optuna.study._tell import _tell_with_warning
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autosinian.content import write_json
@@ -23,6 +26,7 @@ from autosinian.search.outcome import CANDIDATE, EVALUATION, REASON
 from autosinian.search.sampler import is_finished
 from autosinian.search.storage import BASELINE_ATTRIBUTE
 from autosinian.search.strategy.history import KNOWN
+from autosinian.search.study_storage import StudyStorage
 from autosinian.space.candidate import Candidate
 from autosinian.space.space import Space
 from autosinian.store.store import MAX_ATTEMPTS, Claim, Store
@@ -45,12 +49,20 @@ class Ledger:
         self._space = space
         self._folder = folder
         self._baseline = space.baseline()
+        self._reference: dict[str, float] = {}
 
     @property
     def reference(self) -> dict[str, float]:
-        """The baseline's figures; empty before it is measured."""
-        kept = self._study.user_attrs.get(BASELINE_ATTRIBUTE)
-        return dict(kept["evaluation"]["metrics"]) if kept else {}
+        """The baseline's figures; empty before it is measured, the same ever after."""
+        if not self._reference:
+            kept = self._study.user_attrs.get(BASELINE_ATTRIBUTE)
+            self._reference = dict(kept["evaluation"]["metrics"]) if kept else {}
+        return dict(self._reference)
+
+    def begin(self, trial: Trial, candidate: Candidate) -> None:
+        """Write what a trial is of, so that whoever finds it knows."""
+        trial.set_user_attr(CANDIDATE, candidate.to_dict())
+        self._storage.write()
 
     def keep(self, trial: Trial | FrozenTrial, candidate: Candidate, measured: Evaluation) -> None:
         """Write a measurement to `runs/trial-NNNNN/evaluation.json`, before anything else.
@@ -85,7 +97,6 @@ class Ledger:
             reference = measured.metrics
         judge = Judge(self._space.document, reference)
         values = judge.values(measured)
-        self._check_lease(trial, candidate)
         attributes: dict[str, Any] = {
             CANDIDATE: candidate.to_dict(),
             EVALUATION: measured.to_dict(),
@@ -93,47 +104,45 @@ class Ledger:
         }
         if values is None:
             attributes[KNOWN] = judge.partial(measured)
+        state = TrialState.PRUNED if values is None else TrialState.COMPLETE
         self._write(trial, attributes, judge.violations(measured))
-        self._end(trial, TrialState.PRUNED if values is None else TrialState.COMPLETE, values)
-        self._store.finish(candidate.key)
+        self._end_with_claim(trial, candidate.key, state, self._store.finish, values)
 
     def tell_infeasible(
         self, trial: Trial | FrozenTrial, candidate: Candidate, reason: str
     ) -> None:
         """Tell that a candidate cannot be measured, for good. Raises `LeaseLost`."""
-        self._check_lease(trial, candidate)
         judge = Judge(self._space.document, self.reference)
         attributes = {CANDIDATE: candidate.to_dict(), REASON: reason}
         self._write(trial, attributes, judge.failure())
-        self._end(trial, TrialState.PRUNED)
-        self._store.finish(candidate.key)
+        self._end_with_claim(trial, candidate.key, TrialState.PRUNED, self._store.finish)
 
     def try_again(self, trial: Trial | FrozenTrial, candidate: Candidate, reason: str) -> bool:
         """End a trial that failed through no fault of its candidate; False where that was the last
-        attempt, so that nothing was written."""
-        attempts = [c.attempts for c in self._store.claims() if c.candidate == candidate.key]
-        if max(attempts, default=1) >= MAX_ATTEMPTS:
+        attempt, so that nothing was written. Raises `LeaseLost`."""
+        claim = self._store.find(candidate.key)
+        if (claim.attempts if claim else 1) >= MAX_ATTEMPTS:
             return False
         self._write(trial, {REASON: reason}, {})
-        self._end(trial, TrialState.FAIL)
-        self._store.release(candidate.key)
+        self._end_with_claim(trial, candidate.key, TrialState.FAIL, self._store.release)
         return True
 
     def give_back(self, trial: Trial | FrozenTrial, candidate: Candidate, reason: str) -> None:
         """End a trial that was interrupted: its candidate is proposed again, uncounted."""
-        # The study is told first: killed in between, the claim is stale and the next run frees it.
-        with suppress(LeaseLost):
+        try:
             self._write(trial, {REASON: reason}, {})
-            self._end(trial, TrialState.FAIL)
-        self._store.forget(candidate.key)
+            self._end_with_claim(trial, candidate.key, TrialState.FAIL, self._store.forget)
+        except LeaseLost:
+            self._store.forget(candidate.key)
 
     def sweep(self) -> None:
         """Complete, or free for another try, what dead processes held."""
         trials = {t.number: t for t in self._study.get_trials(deepcopy=False)}
-        for claim in self._store.stale():
+        running, stale = self._store.running()
+        for claim in stale:
             if self._store.take_over(claim):
                 self._close(claim, trials.get(claim.trial), trials)
-        held = {claim.trial for claim in self._store.claims() if claim.state == "running"}
+        held = {claim.trial for claim in running}
         for trial in trials.values():
             if trial.state == TrialState.RUNNING and trial.number not in held and _is_old(trial):
                 # Killed before it had a claim, or between giving up the claim and saying so.
@@ -151,8 +160,10 @@ class Ledger:
             return
         elif claim.attempts < MAX_ATTEMPTS or claim.candidate == self._baseline.key:
             # The baseline is always tried again: without it nothing can be judged.
-            self._end(trial, TrialState.FAIL)
-            self._store.release(claim.candidate)
+            try:
+                self._end_with_claim(trial, claim.candidate, TrialState.FAIL, self._store.release)
+            except LeaseLost:  # it had ended all the same
+                self._store.release(claim.candidate)
         else:
             self._end(trial, TrialState.FAIL)
             self._add_lost(claim, trial, trials)
@@ -204,15 +215,17 @@ class Ledger:
             return self._space.decode(trial.params)
         return None
 
-    def _check_lease(self, trial: Trial | FrozenTrial, candidate: Candidate) -> None:
-        if not self._store.holds(candidate.key):
-            raise LeaseLost(f"trial {trial.number} was taken over by another process")
+    @property
+    def _storage(self) -> StudyStorage:
+        storage = self._study._storage
+        assert isinstance(storage, StudyStorage)
+        return storage
 
     def _write(
         self, trial: Trial | FrozenTrial, attributes: dict[str, Any], violations: dict[str, float]
     ) -> None:
         # Below `Trial`, whose constructor asks the sampler, and which a dead process's trial lacks.
-        storage, known = self._study._storage, trial._trial_id
+        storage, known = self._storage, trial._trial_id
         try:
             for name, value in attributes.items():
                 storage.set_trial_user_attr(known, name, value)
@@ -221,13 +234,47 @@ class Ledger:
         except UpdateFinishedTrialError as error:
             raise LeaseLost(f"trial {trial.number} was closed by another process") from error
 
+    def _end_with_claim(
+        self,
+        trial: Trial | FrozenTrial,
+        candidate: str,
+        state: TrialState,
+        end_claim: Callable[[str, sa.Connection], bool],
+        values: list[float] | None = None,
+    ) -> None:
+        """End a trial and its claim, both or neither. Raises `LeaseLost`."""
+
+        def fence(connection: sa.Connection) -> None:
+            if not end_claim(candidate, connection):
+                raise LeaseLost(f"trial {trial.number} was taken over by another process")
+
+        if not self._end(trial, state, values, fence):
+            raise LeaseLost(f"trial {trial.number} was closed by another process")
+
     def _end(
         self,
         trial: Trial | FrozenTrial,
         state: TrialState,
         values: list[float] | None = None,
-    ) -> None:
-        self._study.tell(trial.number, values, state=state, skip_if_finished=True)
+        beside: Callable[[sa.Connection], None] = lambda connection: None,
+    ) -> bool:
+        """End a trial, with `beside` in the same transaction; False where it had ended already."""
+        ended = False
+
+        def work(connection: sa.Connection) -> None:
+            nonlocal ended
+            beside(connection)
+            ended = True
+
+        with self._storage.beside(trial._trial_id, work):
+            try:
+                # As `Study.tell`, which reads and copies the trial once more for its caller.
+                _tell_with_warning(
+                    self._study, trial.number, values, state=state, skip_if_finished=True
+                )
+            except UpdateFinishedTrialError:
+                return False
+        return ended
 
     def _kept(self, number: int) -> Path:
         return self._folder / "runs" / f"trial-{number:05d}" / KEPT

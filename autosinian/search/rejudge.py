@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.storages import RDBStorage
-from optuna.storages._rdb import models
-from optuna.storages._rdb.storage import _create_scoped_session
+import sqlalchemy as sa
 from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
 from optuna.trial import FrozenTrial, TrialState
 
 from autosinian.errors import InputError
 from autosinian.evaluate.evaluation import Evaluation
+from autosinian.search import trial_writing as writing
 from autosinian.search.judge import Judge
 from autosinian.search.outcome import CANDIDATE, EVALUATION, REASON
 from autosinian.search.storage import (
@@ -48,7 +47,6 @@ class Rejudged:
 
 def rejudge(
     study: optuna.Study,
-    storage: RDBStorage,
     store: Store,
     document: Document,
     fingerprint: Mapping[str, Any],
@@ -65,8 +63,8 @@ def rejudge(
             f"`--new-constraints` must find nothing else changed, but `{'`, `'.join(others)}` of "
             f"study `{study.study_name}` differ; restore the file, or choose another `--study`"
         )
-    alive = {claim.candidate for claim in store.stale()}
-    if any(c.state == "running" and c.candidate not in alive for c in store.claims()):
+    running, stale = store.running()
+    if len(running) > len(stale):
         raise InputError(
             f"`--new-constraints` must have study `{study.study_name}` to itself, but another "
             "search works on it; end that one first"
@@ -76,16 +74,20 @@ def rejudge(
     judge = Judge(document, reference)
     verdicts = [_Verdict(trial, judge) for trial in study.get_trials(deepcopy=False)]
     verdicts = [verdict for verdict in verdicts if verdict.finished]
-    with _create_scoped_session(storage.scoped_session) as session:
+    texts = {
+        DOCUMENT_ATTRIBUTE: json.dumps(document.model_dump(mode="json")),
+        SPACE_ATTRIBUTE: json.dumps(dict(fingerprint)),
+    }
+
+    def once(connection: sa.Connection) -> None:
         for verdict in verdicts:
-            _replace(session, verdict)
-        for key, value in (
-            (DOCUMENT_ATTRIBUTE, document.model_dump(mode="json")),
-            (SPACE_ATTRIBUTE, dict(fingerprint)),
-        ):
-            session.query(models.StudyUserAttributeModel).filter_by(
-                study_id=study._study_id, key=key
-            ).update({"value_json": json.dumps(value)})
+            _replace(connection, verdict)
+        for key, text in texts.items():
+            writing.write_study_attribute(
+                connection, writing.STUDY_USER, study._study_id, key, text
+            )
+
+    store.database.transact(once)
     reopened = [v.candidate for v in verdicts if v.may_be_measured and v.candidate is not None]
     for candidate in reopened:
         store.reopen(candidate.key)
@@ -123,19 +125,19 @@ class _Verdict:
             self.reason = "ended early at a constraint that the study has no more; to be measured"
 
 
-def _replace(session: Any, verdict: _Verdict) -> None:
-    kept = models.TrialSystemAttributeModel
-    session.query(kept).filter(
-        kept.trial_id == verdict.trial_id, kept.key.startswith(f"{_CONSTRAINTS_KEY}:")
-    ).delete(synchronize_session=False)
-    for text, violation in verdict.violations.items():
-        session.add(
-            kept(
-                trial_id=verdict.trial_id,
-                key=f"{_CONSTRAINTS_KEY}:{text}",
-                value_json=json.dumps(violation),
-            )
+def _replace(connection: sa.Connection, verdict: _Verdict) -> None:
+    table = writing.SYSTEM
+    connection.execute(
+        table.delete().where(
+            table.c.trial_id == verdict.trial_id,
+            table.c.key.startswith(f"{_CONSTRAINTS_KEY}:", autoescape=True),
         )
-    session.query(models.TrialUserAttributeModel).filter_by(
-        trial_id=verdict.trial_id, key=REASON
-    ).update({"value_json": json.dumps(verdict.reason)})
+    )
+    texts = {f"{_CONSTRAINTS_KEY}:{t}": json.dumps(v) for t, v in verdict.violations.items()}
+    reason = {REASON: json.dumps(verdict.reason)}
+    writing.fill(
+        connection,
+        verdict.trial_id,
+        writing.rows_of_attributes(writing.SYSTEM, texts),
+        writing.rows_of_attributes(writing.USER, reason),
+    )

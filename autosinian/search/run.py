@@ -21,7 +21,7 @@ from autosinian.search.judge import Judge
 from autosinian.search.ledger import LeaseLost, Ledger
 from autosinian.search.nearest import hopeless_words, is_hopeless
 from autosinian.search.noise import repeat, repetition_due, repetitions
-from autosinian.search.outcome import CANDIDATE, Outcome, read_outcome
+from autosinian.search.outcome import Outcome, read_outcome
 from autosinian.search.parameters import distributions
 from autosinian.search.promise import Promise
 from autosinian.search.quarantine import Quarantine
@@ -106,11 +106,14 @@ class Search:
             earlier=beginning.earlier,
             rebuilt=[t.name for t in workbench.engine.tunables() if t.rebuild],
         )
-        storage = open_storage(url, patience=patience)
+        storage = open_storage(url, database=self._store.database)
         fingerprint = self._space.fingerprint()
         if beginning.new_constraints:
             found = rejudge(
-                load_study(name, url), storage, self._store, workbench.document, fingerprint
+                load_study(name, url, patience),
+                self._store,
+                workbench.document,
+                fingerprint,
             )
             view.message(str(found))
         self._study = open_study(
@@ -186,7 +189,7 @@ class Search:
         trial = self._ask()
         candidate = self._space.decode(trial.params)
         try:
-            trial.set_user_attr(CANDIDATE, candidate.to_dict())
+            self._ledger.begin(trial, candidate)
             reference = self._ledger.reference
             if not reference and candidate != self._baseline:
                 reason = "another process took the baseline at that moment"
@@ -287,10 +290,10 @@ class Search:
             # measures it; without it nothing else can be judged.
             self._ledger.give_back(trial, candidate, str(failure))
             raise AutosinianError(f"the baseline must be measurable, but {failure}") from failure
-        if failure.transient and self._ledger.try_again(trial, candidate, str(failure)):
-            return
-        self._quarantine.add(candidate, failure, trial.number)
-        with suppress(LeaseLost):
+        with suppress(LeaseLost):  # whoever took it over tells what came of it
+            if failure.transient and self._ledger.try_again(trial, candidate, str(failure)):
+                return
+            self._quarantine.add(candidate, failure, trial.number)
             self._ledger.tell_infeasible(trial, candidate, str(failure))
 
     def _repeat_baseline(self, outcome: Outcome) -> None:
@@ -310,8 +313,8 @@ class Search:
         key = self._baseline.key
         while BASELINE_ATTRIBUTE not in self._study.user_attrs:
             self._ledger.sweep()
-            states = {c.candidate: c.state for c in self._store.claims()}
-            if states.get(key) == "running":
+            claim = self._store.find(key)
+            if claim is not None and claim.state == "running":
                 self._view.message("another process measures the baseline; waiting for it")
                 time.sleep(BASELINE_POLL_S)
             elif self._baseline_in_space():

@@ -68,6 +68,7 @@ class DistinctSampler(BaseSampler):
         self._seed = seed
         self._kind = kind
         self._distributions = distributions(space)
+        self._taken: set[str] | None = None
         self._free = {n: d for n, d in self._distributions.items() if not d.single()}
         self._joint = JointSampler(
             seed=seed,
@@ -95,14 +96,18 @@ class DistinctSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """The values of a candidate that this trial now owns. Raises `SpaceExhausted`."""
-        taken = {claim.candidate for claim in self._store.claims() if claim.state != "released"}
-        for values in self._proposals(study, trial):
+        if self._taken is None:
+            self._taken = {claim.candidate for claim in self._store.claims()}
+        released = {c.candidate: c.trial for c in self._store.claims("released")}
+        # What others have claimed since is found out by claiming it.
+        self._taken -= set(released)
+        for values in self._proposals(study, trial, sorted(released.values())):
             candidate = self._space.decode(values)
-            if candidate.key in taken:
+            if candidate.key in self._taken:
                 continue
+            self._taken.add(candidate.key)
             if self._store.claim(candidate.key, trial.number):
                 return {name: values[name] for name in self._distributions}
-            taken.add(candidate.key)
         raise SpaceExhausted(trial.number)
 
     def sample_independent(
@@ -115,10 +120,12 @@ class DistinctSampler(BaseSampler):
         """Never reached through `study.ask(fixed_distributions=distributions(space))`."""
         raise AutosinianError(f"`{param_name}` is no dimension of the search space")
 
-    def _proposals(self, study: optuna.Study, trial: FrozenTrial) -> Iterator[Mapping[str, Option]]:
+    def _proposals(
+        self, study: optuna.Study, trial: FrozenTrial, released: Sequence[int]
+    ) -> Iterator[Mapping[str, Option]]:
         for candidate in self._first:
             yield self._space.encode(candidate)
-        yield from self._released(study)
+        yield from self._again(study, released)
         if self._kind == "joint":
             yield from self._joint.proposals(study, trial, self._distributions)
         seed = int(content_key(self._seed, trial.number)[:8], 16)
@@ -136,12 +143,14 @@ class DistinctSampler(BaseSampler):
         for _ in range(UNIFORM_DRAWS):
             yield self._space.sample(rng)
 
-    def _released(self, study: optuna.Study) -> Iterator[Mapping[str, Option]]:
-        released = {c.candidate: c.trial for c in self._store.claims() if c.state == "released"}
+    def _again(
+        self, study: optuna.Study, released: Sequence[int]
+    ) -> Iterator[Mapping[str, Option]]:
+        """What trials of these numbers were of, whose claims were given back."""
         if not released:
             return
         trials = {t.number: t for t in study.get_trials(deepcopy=False)}
-        for number in sorted(released.values()):
+        for number in released:
             if number in trials and set(trials[number].params) >= set(self._distributions):
                 yield trials[number].params
 

@@ -1,6 +1,5 @@
 """Opening a study: where it lives, and whether it is a study of this very space."""
 
-import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,22 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
-from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from autosinian.content import canonical_json
 from autosinian.errors import InputError
-from autosinian.search.patient_storage import PatientStorage
+from autosinian.search.study_storage import StudyStorage
 from autosinian.space.document import Document
+from autosinian.store.database import Database, storage_error
 from autosinian.store.patience import Patience
-from autosinian.store.sqlite import use_write_ahead_log
-from autosinian.store.store import storage_error
 
 SHOWN_LENGTH = 60
-CREATION_WAITS_S = (0.1, 0.3, 1.0)
 STUDIES = Path("studies")
 SPACE_ATTRIBUTE = "autosinian:space"
 DOCUMENT_ATTRIBUTE = "autosinian:document"
@@ -46,11 +42,16 @@ def work_folder(name: str) -> Path:
 
 
 def open_storage(
-    url: str, *, must_exist: bool = False, patience: Patience | None = None
-) -> RDBStorage:
+    url: str,
+    *,
+    must_exist: bool = False,
+    patience: Patience | None = None,
+    database: Database | None = None,
+) -> StudyStorage:
     """Connect to a study database; one that is away later on is waited for as `patience` says.
 
-    Raises `InputError` where it cannot be opened or written.
+    With `database` its connections and its patience are used. Raises `InputError` where it cannot
+    be opened or written.
     """
     if url.startswith("sqlite:///"):
         path = Path(url.removeprefix("sqlite:///"))
@@ -64,24 +65,9 @@ def open_storage(
         except OSError as error:
             raise storage_error(url, error) from error
     try:
-        storage = _connect(url, patience or Patience())
-        use_write_ahead_log(storage.engine)
-        return storage
-    except (SQLAlchemyError, ImportError, RuntimeError, OSError) as error:
+        return StudyStorage(database or Database(url, patience))
+    except (SQLAlchemyError, RuntimeError, OSError) as error:
         raise storage_error(url, error) from error
-
-
-def _connect(url: str, patience: Patience) -> RDBStorage:
-    """Optuna's storage; again where another process created its tables at the same moment."""
-    for wait_s in CREATION_WAITS_S:
-        try:
-            return PatientStorage(url, patience)
-        except (IntegrityError, OperationalError, ProgrammingError) as error:
-            text = str(error)
-            if "UNIQUE" not in text and "exist" not in text and "duplicate" not in text:
-                raise
-            time.sleep(wait_s)
-    return PatientStorage(url, patience)
 
 
 @contextmanager
@@ -89,9 +75,8 @@ def storage_failures_told(url: str) -> Iterator[None]:
     """Make `InputError` of what optuna and the system raise when a study cannot be written."""
     try:
         yield
-    except (SQLAlchemyError, StorageInternalError) as error:
-        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-        raise storage_error(url, cause if isinstance(cause, Exception) else error) from error
+    except SQLAlchemyError as error:
+        raise storage_error(url, error) from error
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -103,7 +88,7 @@ def storage_failures_told(url: str) -> Iterator[None]:
 
 def open_study(
     name: str,
-    storage: RDBStorage,
+    storage: StudyStorage,
     sampler: BaseSampler | None,
     document: Document,
     fingerprint: dict[str, Any],
@@ -171,10 +156,10 @@ def _shown(value: Any) -> str:
     return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}..."
 
 
-def load_study(name: str, url: str | None) -> optuna.Study:
+def load_study(name: str, url: str | None, patience: Patience | None = None) -> optuna.Study:
     """Open a finished or running study for reading. Raises `InputError` where there is none."""
     resolved = storage_url(name, url)
-    storage = open_storage(resolved, must_exist=True)
+    storage = open_storage(resolved, must_exist=True, patience=patience)
     try:
         study = optuna.load_study(study_name=name, storage=storage)
     except KeyError as error:

@@ -1,6 +1,7 @@
 """What one trial tries: a subnet, its precision, and the engine settings that serve it."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from autosinian.content import content_key
@@ -26,11 +27,21 @@ class Subnet:
     @property
     def key(self) -> str:
         """Content key of the canonical form."""
-        return content_key(asdict(self))
+        return content_key(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, JSON-ready."""
+        return {
+            "d": self.d,
+            "ks": self.ks,
+            "e": self.e,
+            "w": self.w,
+            "resolution": self.resolution,
+        }
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "Subnet":
-        """Inverse of `dataclasses.asdict` after a trip through JSON."""
+        """Inverse of `to_dict`, also after a trip through JSON."""
         return cls(
             d=tuple(value["d"]),
             ks=tuple(value["ks"]),
@@ -103,7 +114,7 @@ class Candidate:
     engine: EngineConfig
     serving: tuple[tuple[str, Option], ...] = ()
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Content key: equal exactly for candidates that would measure the same thing."""
         return content_key(self.to_dict())
@@ -111,7 +122,7 @@ class Candidate:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, JSON-ready."""
         value: dict[str, Any] = {
-            "subnet": asdict(self.subnet),
+            "subnet": self.subnet.to_dict(),
             "quantization": self.quantization.to_dict(),
             "engine": {
                 "engine": self.engine.engine,

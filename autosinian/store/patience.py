@@ -26,8 +26,12 @@ def passing_reason(error: BaseException) -> str:
     Takes what SQLAlchemy raises, also where another exception (Optuna's) wraps it.
     """
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, SQLAlchemyError):
-        cause = cause.__cause__
+    while cause is not None and not isinstance(cause, DBAPIError):
+        if isinstance(cause, InputError):
+            return ""  # told already, or waited for long enough
+        # What SQLAlchemy says of a connection that was lost before comes of that loss.
+        before = cause.__context__ if isinstance(cause, SQLAlchemyError) else None
+        cause = cause.__cause__ or before
     if not isinstance(cause, DBAPIError) or cause.orig is None:
         return ""
     words = (str(cause.orig).strip().splitlines() or [type(cause.orig).__name__])[0]

@@ -9,21 +9,18 @@ import functools
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from autosinian.errors import InputError
-from autosinian.store.connection import connect_arguments
-from autosinian.store.patience import Patience
-from autosinian.store.sqlite import use_write_ahead_log
-
-T = TypeVar("T")
+from autosinian.store.database import Database
+from autosinian.store.patience import Patience, passing_reason
 
 HEARTBEAT_S = 5.0
 STALE_AFTER_S = 60.0
@@ -102,97 +99,91 @@ class Store:
 
     A claim is a lease: its owner beats for it, and what a process does to a claim that it no
     longer owns has no effect and gives False. `patience` says how long a database that is away is
-    waited for. Raises `InputError` where the database cannot be opened or written.
+    waited for; with `database` its connections are used. Raises `InputError` where the database
+    cannot be opened or written.
     """
 
-    def __init__(self, url: str, study: str, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        study: str,
+        patience: Patience | None = None,
+        *,
+        database: Database | None = None,
+    ) -> None:
         self.url = url
         self.study = study
-        self._patience = patience or Patience()
-        try:
-            self._engine = sa.create_engine(url, connect_args=connect_arguments(url))
-            use_write_ahead_log(self._engine)
-            for missing in reversed(range(len(_metadata.tables) + 1)):
-                # Another process may create a table between the check for it and its creation;
-                # so each attempt that fails for that leaves one less to create.
-                try:
-                    _metadata.create_all(self._engine)
-                    break
-                except SQLAlchemyError:
-                    if not missing:
-                        raise
-        except (SQLAlchemyError, ImportError) as error:
-            raise storage_error(url, error) from error
+        self.database = database or Database(url, patience)
+        self.database.attempt(functools.partial(_create_tables, self.database.engine))
 
     def claim(self, candidate: str, trial: int) -> bool:
         """Take a candidate for `trial`; False when it is taken or done already."""
-        owner = _owner()
-        row = {"state": "running", "trial": trial, "owner": owner, "heartbeat": self._now()}
-        try:
-            new = {"study": self.study, "candidate": candidate, "attempts": 1}
-            self._execute(_claims.insert().values(**row, **new))
-            return True
-        except IntegrityError:
-            retake = (
-                _claims.update()
-                .where(self._is(candidate), _claims.c.state == "released")
-                .values(**row, attempts=_claims.c.attempts + 1)
-            )
-            if self._execute(retake) == 1:
-                return True
-        # Ours already: the connection was lost after the claim was written and before we heard.
-        statement = sa.select(_claims.c.trial).where(self._is(candidate), self._is_mine())
-        return self._transact(lambda c: c.execute(statement).scalar_one_or_none()) == trial
+        row = {"trial": trial, "owner": _owner(), "now": time.time()}
+        row |= {"study": self.study, "candidate": candidate}
+        statement = _claiming(self.database.dialect)
+        return (
+            self.database.run(lambda connection: connection.execute(statement, row).rowcount) == 1
+        )
 
-    def beat(self, candidate: str) -> bool:
+    def beat(self, candidate: str) -> bool | None:
         """Say that the claim's owner is alive; False where the claim is no longer ours.
 
-        Does not wait for a database that is away.
+        A database that is away is not waited for: then None, for nobody can tell.
         """
         statement = _claims.update().where(self._is(candidate), self._is_mine())
         statement = statement.values(heartbeat=self._now())
-        return self._transact(lambda c: c.execute(statement).rowcount, Patience()) == 1
+        try:
+            return self.database.run(lambda c: c.execute(statement).rowcount, Patience()) == 1
+        except InputError as error:
+            if error.__cause__ is not None and passing_reason(error.__cause__):
+                return None
+            raise
 
-    def holds(self, candidate: str) -> bool:
-        """Whether a running claim is ours."""
-        statement = sa.select(_claims.c.trial).where(self._is(candidate), self._is_mine())
-        return self._transact(lambda c: c.execute(statement).first()) is not None
+    def finish(self, candidate: str, connection: sa.Connection | None = None) -> bool:
+        """Mark a claim of ours as measured, for good.
 
-    def finish(self, candidate: str) -> bool:
-        """Mark a claim of ours as measured, for good."""
-        return self._end(candidate, state="done")
+        As `release` and `forget`, in the transaction of `connection` where one is given.
+        """
+        return self._end(candidate, connection, state="done")
 
-    def release(self, candidate: str) -> bool:
+    def release(self, candidate: str, connection: sa.Connection | None = None) -> bool:
         """Give a claim of ours back so that it is proposed again."""
-        return self._end(candidate, state="released")
+        return self._end(candidate, connection, state="released")
 
-    def forget(self, candidate: str) -> bool:
+    def forget(self, candidate: str, connection: sa.Connection | None = None) -> bool:
         """Give a claim back as if it had never been taken: an interruption is no attempt."""
-        return self._end(candidate, state="released", attempts=_claims.c.attempts - 1)
+        return self._end(candidate, connection, state="released", attempts=_claims.c.attempts - 1)
 
     def reopen(self, candidate: str) -> None:
         """Let a candidate that is done be measured again, its attempts uncounted."""
         statement = _claims.update().where(self._is(candidate), _claims.c.state == "done")
         self._execute(statement.values(state="released", attempts=0))
 
-    def claims(self) -> list[Claim]:
-        """All claims of the study."""
-        return [claim for claim, _ in self._aged_claims()]
+    def claims(self, *states: str) -> list[Claim]:
+        """All claims of the study, or those in some states."""
+        return [claim for claim, _ in self._aged_claims(*states)]
 
-    def stale(self) -> list[Claim]:
-        """Running claims whose owner is dead or stuck, as far as can be told from here.
+    def find(self, candidate: str) -> Claim | None:
+        """The claim of a candidate, if there ever was one."""
+        return next((claim for claim, _ in self._aged_claims(candidate=candidate)), None)
+
+    def running(self) -> tuple[list[Claim], list[Claim]]:
+        """Running claims, and those of them whose owner is dead or stuck as far as can be told.
 
         Dead: its process on this machine ended, or no heartbeat came from another machine for
         `STALE_AFTER_S`. Ages are by the database's clock where it has one.
         """
-        found = []
-        for claim, age_s in self._aged_claims():
-            if claim.state != "running":
-                continue
+        running, stale = [], []
+        for claim, age_s in self._aged_claims("running"):
+            running.append(claim)
             gone = _owner_is_gone(claim.owner)
             if gone or age_s > (STALE_AFTER_S if gone is None else STUCK_AFTER_S):
-                found.append(claim)
-        return found
+                stale.append(claim)
+        return running, stale
+
+    def stale(self) -> list[Claim]:
+        """Running claims whose owner is dead or stuck; see `running`."""
+        return self.running()[1]
 
     def take_over(self, claim: Claim) -> bool:
         """Become the owner of a stale claim; False when another process did so first.
@@ -200,28 +191,24 @@ class Store:
         Its attempts stay as they were. Whoever took it over closes its trial, then releases or
         finishes it; should it die at that, the claim is stale again.
         """
-        statement = (
-            _claims.update()
-            .where(
-                self._is(claim.candidate),
-                _claims.c.state == "running",
-                _claims.c.owner == claim.owner,
-                _claims.c.heartbeat == claim.heartbeat,
-            )
-            .values(owner=_owner(), heartbeat=self._now())
+        mine = {"owner": _owner(), "heartbeat": self._now()}
+        theirs = sa.and_(
+            _claims.c.owner == claim.owner,
+            _claims.c.heartbeat == claim.heartbeat,
+            _claims.c.state == "running",
         )
-        return self._execute(statement) == 1
+        return self._change(claim.candidate, theirs, mine | {"state": "running"})
 
     def recall(self, kind: str, key: str) -> Any | None:
         """The fact of this key, or None."""
         statement = sa.select(_facts.c.value).where(_facts.c.kind == kind, _facts.c.key == key)
-        return self._transact(lambda c: c.execute(statement).scalar_one_or_none())
+        return self.database.run(lambda c: c.execute(statement).scalar_one_or_none())
 
     def recall_all(self, kind: str) -> list[Any]:
         """All facts of a kind that are of this study, in the order they were found."""
         statement = sa.select(_facts.c.value).where(_facts.c.kind == kind)
         statement = statement.order_by(_facts.c.created, _facts.c.key)
-        values = self._transact(lambda c: c.execute(statement).scalars().all())
+        values = self.database.run(lambda c: c.execute(statement).scalars().all())
         return [value for value in values if value.get("study") == self.study]
 
     def remember(
@@ -237,48 +224,56 @@ class Store:
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        self.database.close()
 
-    def _aged_claims(self) -> list[tuple[Claim, float]]:
+    def _aged_claims(self, *states: str, candidate: str | None = None) -> list[tuple[Claim, float]]:
         """Each claim with the seconds since its last heartbeat."""
         statement = sa.select(_claims, self._now().label("now")).where(
             _claims.c.study == self.study
         )
-        rows = self._transact(lambda c: c.execute(statement).mappings().all())
-        found = []
-        for row in rows:
-            values = {k: v for k, v in row.items() if k not in ("study", "now")}
-            found.append((Claim(**values), float(row["now"]) - float(row["heartbeat"])))
-        return found
+        if states:
+            statement = statement.where(_claims.c.state.in_(states))
+        if candidate is not None:
+            statement = statement.where(_claims.c.candidate == candidate)
+        rows = self.database.run(lambda c: c.execute(statement).all())
+        return [(Claim(*row[1:-1]), float(row.now) - float(row.heartbeat)) for row in rows]
 
     def _now(self) -> sa.ColumnElement[float]:
         """Seconds since the epoch: the server's where there is one, as machines' clocks differ."""
-        if self._engine.dialect.name == "postgresql":
-            now = sa.func.date_part("epoch", sa.func.clock_timestamp())
-            return sa.cast(now, sa.Float)
+        if self.database.dialect == "postgresql":
+            return sa.literal_column(_SERVER_TIME, sa.Float)
         return sa.literal(time.time(), sa.Float)
 
-    def _end(self, candidate: str, **values: Any) -> bool:
-        statement = _claims.update().where(self._is(candidate), self._is_mine())
-        return self._execute(statement.values(**values)) == 1
+    def _end(self, candidate: str, connection: sa.Connection | None, **values: Any) -> bool:
+        return self._change(candidate, self._is_mine(), values, connection)
+
+    def _change(
+        self,
+        candidate: str,
+        condition: sa.ColumnElement[bool],
+        values: Mapping[str, Any],
+        connection: sa.Connection | None = None,
+    ) -> bool:
+        """Give a claim that meets a condition these values; whether it did, or had before the
+        connection was lost."""
+        statement = _claims.update().where(self._is(candidate), condition).values(**values)
+        done = sa.select(_claims.c.trial).where(
+            self._is(candidate), _claims.c.owner == _owner(), _claims.c.state == values["state"]
+        )
+        attempts = 0
+
+        def once(connection: sa.Connection) -> bool:
+            nonlocal attempts
+            attempts += 1
+            if connection.execute(statement).rowcount == 1:
+                return True
+            return attempts > 1 and connection.execute(done).first() is not None
+
+        return self.database.run(once) if connection is None else once(connection)
 
     def _execute(self, statement: sa.Insert | sa.Update) -> int:
-        """Rows changed, in a transaction of its own."""
-        return self._transact(lambda connection: connection.execute(statement).rowcount)
-
-    def _transact(self, work: Callable[[sa.Connection], T], patience: Patience | None = None) -> T:
-        """A transaction; any failure but a key that is there already is told as `InputError`."""
-
-        def once() -> T:
-            with self._engine.begin() as connection:
-                return work(connection)
-
-        try:
-            return (patience or self._patience).retry(once)
-        except IntegrityError:
-            raise
-        except SQLAlchemyError as error:
-            raise storage_error(self.url, error) from error
+        """Rows changed by one statement."""
+        return self.database.run(lambda connection: connection.execute(statement).rowcount)
 
     def _is(self, candidate: str) -> sa.ColumnElement[bool]:
         return sa.and_(_claims.c.study == self.study, _claims.c.candidate == candidate)
@@ -287,14 +282,32 @@ class Store:
         return sa.and_(_claims.c.state == "running", _claims.c.owner == _owner())
 
 
-def storage_error(url: str, error: Exception) -> InputError:
-    """One line about a database that cannot be used; a password in `url` is not shown."""
-    try:
-        shown = sa.make_url(url).render_as_string(hide_password=True)
-    except SQLAlchemyError:
-        shown = url
-    reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-    return InputError(
-        f"the storage must be a database that can be opened and written, but `{shown}` gave "
-        f"`{reason}`; name another with `--storage`"
+_SERVER_TIME = "CAST(date_part('epoch', clock_timestamp()) AS float)"
+
+
+@functools.cache
+def _claiming(dialect: str) -> sa.TextClause:
+    """Take a claim that is new or was given back, or is ours already: the connection was lost after
+    it was written and before we heard of it."""
+    now = _SERVER_TIME if dialect == "postgresql" else ":now"
+    return sa.text(
+        f"INSERT INTO {_claims.name} (study, candidate, state, trial, owner, heartbeat, attempts) "
+        f"VALUES (:study, :candidate, 'running', :trial, :owner, {now}, 1) "
+        "ON CONFLICT (study, candidate) DO UPDATE SET state = 'running', trial = excluded.trial, "
+        "owner = excluded.owner, heartbeat = excluded.heartbeat, attempts = "
+        f"{_claims.name}.attempts + CASE WHEN {_claims.name}.state = 'released' THEN 1 ELSE 0 END "
+        f"WHERE {_claims.name}.state = 'released' OR ({_claims.name}.state = 'running' AND "
+        f"{_claims.name}.owner = excluded.owner AND {_claims.name}.trial = excluded.trial)"
     )
+
+
+def _create_tables(engine: sa.Engine) -> None:
+    for missing in reversed(range(len(_metadata.tables) + 1)):
+        # Another process may create a table between the check for it and its creation; so each
+        # attempt that fails for that leaves one less to create.
+        try:
+            _metadata.create_all(engine)
+            return
+        except (IntegrityError, OperationalError, ProgrammingError):
+            if not missing:
+                raise

@@ -45,6 +45,11 @@ class TemporaryServer:
         """SQLAlchemy's URL of its database."""
         return f"postgresql+psycopg://postgres@/postgres?host={self.folder}"
 
+    @property
+    def process(self) -> int | None:
+        """Its process, which has one of its own for each connection; None while it is stopped."""
+        return self._process.pid if self._process is not None else None
+
     def start(self) -> None:
         """Start it and wait until it answers."""
         self._process = subprocess.Popen(

@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 from autosinian.errors import TrialFailure
 from autosinian.search.ledger import UNCLAIMED_S, LeaseLost, Ledger
 from autosinian.search.outcome import CANDIDATE, EVALUATION, Outcome, read_outcome
+from autosinian.search.storage import load_study
 from autosinian.space.candidate import Candidate
 from autosinian.store import Store
 from tests.search.studies import ask, evaluation, figures, keep_baseline, open_small_study
@@ -138,14 +139,27 @@ def test_who_dies_while_giving_up_a_trial_leaves_nothing_twice(desk: Desk) -> No
 
 
 def test_a_trial_that_was_told_but_not_closed_is_only_closed(desk: Desk) -> None:
-    trial, candidate = desk.ask()
-    with pytest.MonkeyPatch.context() as dying:
-        dying.setattr(Store, "finish", lambda self, candidate: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            desk.ledger.tell(trial, candidate, figures(candidate))
+    trial, _ = desk.ask()
+    desk.study.tell(trial, [0.5, 10.0])
     before = desk.outcome()
     swept(desk)
     assert desk.outcome().records == before.records
+    assert [claim.state for claim in desk.store.claims()] == ["done"]
+
+
+def test_a_trial_ends_with_its_claim_or_not_at_all(desk: Desk) -> None:
+    trial, candidate = desk.ask()
+    desk.ledger.keep(trial, candidate, figures(candidate))
+    with pytest.MonkeyPatch.context() as dying:
+        dying.setattr(Store, "finish", lambda self, candidate, connection: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            desk.ledger.tell(trial, candidate, figures(candidate))
+    there = load_study("study", desk.store.url).get_trials()[0]
+    assert there.state == TrialState.RUNNING
+    assert EVALUATION not in there.user_attrs
+    assert [claim.state for claim in desk.store.claims()] == ["running"]
+    swept(desk)
+    assert desk.outcome().records[0].metrics == figures(candidate).metrics
     assert [claim.state for claim in desk.store.claims()] == ["done"]
 
 

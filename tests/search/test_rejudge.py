@@ -51,9 +51,7 @@ def test_a_tighter_constraint_turns_trials_infeasible_and_measures_nothing(tmp_p
     space = small_space(TEXT)
     with pytest.raises(InputError, match=r"of another space: `constraints` was \[\], is .*0.01"):
         reopened(tmp_path, space)
-    told = rejudge(
-        study, open_storage(url_of(tmp_path)), store, space.document, space.fingerprint()
-    )
+    told = rejudge(study, store, space.document, space.fingerprint())
     after = read_outcome(reopened(tmp_path, space))
     bar = after.reference["accuracy"] - 0.01
     for record in after.records:
@@ -70,9 +68,7 @@ def test_a_looser_constraint_lets_what_ended_early_be_measured(tmp_path: Path) -
     early = [t for t in study.get_trials() if t.state == TrialState.PRUNED]
     assert early
     space = small_space(TEXT.replace("- 0.01", "- 0.9"))
-    told = rejudge(
-        study, open_storage(url_of(tmp_path)), store, space.document, space.fingerprint()
-    )
+    told = rejudge(study, store, space.document, space.fingerprint())
     assert told.reopened == len(early)
     assert told.now_infeasible == 0
     again, _ = open_small_study(space, tmp_path, kind="random")
@@ -85,7 +81,7 @@ def test_a_looser_constraint_lets_what_ended_early_be_measured(tmp_path: Path) -
 def test_optunas_samplers_see_the_new_verdicts(tmp_path: Path) -> None:
     study, store = searched(tmp_path, small_space(TEXT.replace(RULE, "constraints: []")))
     space = small_space(TEXT.replace("- 0.01", "- 0.0"))
-    rejudge(study, open_storage(url_of(tmp_path)), store, space.document, space.fingerprint())
+    rejudge(study, store, space.document, space.fingerprint())
     trials = reopened(tmp_path, space).get_trials()
     missed = [max(t.constraints.values()) > 0 for t in trials]
     assert any(missed) and not all(missed)
@@ -95,7 +91,7 @@ def test_a_change_of_more_than_the_constraints_is_refused(tmp_path: Path) -> Non
     study, store = searched(tmp_path, small_space(TEXT), trials=2)
     space = small_space(TEXT.replace("- 0.01", "- 0.02").replace("high: 2}", "high: 3}"))
     with pytest.raises(InputError, match=r"nothing else changed, but .*serving"):
-        rejudge(study, open_storage(url_of(tmp_path)), store, space.document, space.fingerprint())
+        rejudge(study, store, space.document, space.fingerprint())
 
 
 def test_a_study_that_another_search_works_on_is_refused(tmp_path: Path) -> None:
@@ -103,4 +99,4 @@ def test_a_study_that_another_search_works_on_is_refused(tmp_path: Path) -> None
     ask(study, small_space(TEXT))
     space = small_space(TEXT.replace("- 0.01", "- 0.02"))
     with pytest.raises(InputError, match="to itself"):
-        rejudge(study, open_storage(url_of(tmp_path)), store, space.document, space.fingerprint())
+        rejudge(study, store, space.document, space.fingerprint())

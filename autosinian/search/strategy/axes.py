@@ -218,11 +218,13 @@ class Axes:
 
     def encode(self, values: Mapping[str, Any]) -> Array:
         """The point of parameters in canonical form; a missing one is at its first level."""
-        row = np.zeros(len(self.axes))
+        row = [0.0] * len(self.axes)
         for i, axis in enumerate(self.axes):
             if axis.name in values:
-                row[i] = axis.encode(values[axis.name])
-        return np.asarray(self.canonical(row[None])[0])
+                value = values[axis.name]
+                level = axis.index.get((type(value), value))
+                row[i] = float(level) if level is not None else axis.encode(value)
+        return np.asarray(self.canonical(np.asarray([row]))[0])
 
     def decode(self, row: Array) -> dict[str, Any]:
         """Parameters of a point."""

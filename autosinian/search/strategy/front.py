@@ -1,5 +1,7 @@
 """Fronts of one or two minimised objectives, and the hypervolume a point is expected to add."""
 
+from bisect import bisect_right
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
@@ -17,24 +19,26 @@ def is_on_front(values: Array) -> NDArray[np.bool_]:
             kept[int(np.argmin(values[:, 0]))] = True
         return kept
     order = np.lexsort((values[:, 1], values[:, 0]))
-    best = np.inf
-    for i in order:
-        if values[i, 1] < best:
-            kept[i] = True
-            best = values[i, 1]
+    second = values[order, 1]
+    best_before = np.minimum.accumulate(np.append(np.inf, second))[:-1]
+    kept[order] = second < best_before
     return kept
 
 
 def ranks(values: Array) -> NDArray[np.intp]:
     """Number of the front each point is on once the better fronts are taken away, from 0."""
-    found = np.full(len(values), -1, dtype=np.intp)
-    left = np.arange(len(values))
-    rank = 0
-    while len(left):
-        on = is_on_front(values[left])
-        found[left[on]] = rank
-        left = left[~on]
-        rank += 1
+    found = np.empty(len(values), dtype=np.intp)
+    if values.shape[1] == 1:
+        found[np.argsort(values[:, 0], kind="stable")] = np.arange(len(values))
+        return found
+    # By the first value, a point is on the first front whose least second value so far is above its
+    # own; these least values rise from front to front.
+    least: list[float] = []
+    for i in np.lexsort((values[:, 1], values[:, 0])):
+        second = float(values[i, 1])
+        rank = bisect_right(least, second)
+        found[i] = rank
+        least[rank : rank + 1] = [second]
     return found
 
 

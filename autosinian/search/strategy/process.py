@@ -15,7 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.blas import dtrsm
+from scipy.linalg.lapack import dtrtri
 from scipy.optimize import minimize
 
 from autosinian.search.strategy.axes import Array
@@ -159,14 +161,17 @@ class Process:
         cross = self.kernel.between(self._features_single, single)
         cross = cross.astype(np.float64)
         mean = cross.T @ self._alpha
-        half = solve_triangular(self._factor, cross, lower=True, check_finite=False)
+        # `X L' = C'` in place of `L X' = C`, as BLAS reads arrays of rows: neither is copied.
+        half = dtrsm(1.0, self._factor.T, cross.T, side=1, overwrite_b=1).T
         variance = self.kernel.own(features) - np.einsum("ij,ij->j", half, half)
         return np.asarray(mean), np.sqrt(np.maximum(variance, 1e-10))
 
     def held_back(self) -> Array:
         """`n` predictions of each target from all the others (Rasmussen and Williams, 5.12)."""
-        inverse = cho_solve((self._factor, True), np.eye(len(self._targets)))
-        return np.asarray(self._targets - self._alpha / np.diag(inverse))
+        # The diagonal of the inverse is that of `W' W`, where `W` is the factor's inverse.
+        inverse, _ = dtrtri(self._factor.T)
+        diagonal = np.einsum("ij,ij->i", inverse, inverse)
+        return np.asarray(self._targets - self._alpha / diagonal)
 
     def joined(self, features: Array) -> "Process":
         """This process given its own means at more points, as if they had been measured."""

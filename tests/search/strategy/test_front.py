@@ -10,6 +10,7 @@ from autosinian.search.strategy.front import (
     is_on_front,
     ranks,
 )
+from tests.search.strategy import plain
 
 POINTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12).map(
     lambda rows: np.asarray(rows, dtype=float)
@@ -41,6 +42,11 @@ def test_hypervolume_counts_the_cells_that_are_dominated(points: np.ndarray) -> 
 def test_ranks_count_the_fronts_in_front() -> None:
     points = np.asarray([[0, 2], [2, 0], [1, 2], [3, 3]], dtype=float)
     assert ranks(points).tolist() == [0, 0, 1, 2]
+
+
+@given(POINTS, st.integers(1, 2))
+def test_ranks_are_those_of_fronts_that_are_taken_away(points: np.ndarray, objectives: int) -> None:
+    assert ranks(points[:, :objectives]).tolist() == plain.ranks(points[:, :objectives]).tolist()
 
 
 @pytest.mark.parametrize("objectives", [1, 2])

@@ -3,6 +3,7 @@ import numpy as np
 from autosinian.search.strategy.axes import Axes
 from autosinian.search.strategy.predictors import rank_correlation
 from autosinian.search.strategy.process import Process, fit_kernel
+from tests.search.strategy import plain
 from tests.search.strategy.problems import GATES, SPACE, figures
 
 AXES = Axes(SPACE, GATES)
@@ -33,6 +34,16 @@ def test_held_back_predictions_are_those_without_the_trial() -> None:
     features, values = sample(30, 0)
     alone = Process(process.kernel, features[1:], values[1:]).predict(features[:1])[0]
     assert np.allclose(process.held_back()[0], alone, atol=1e-4)
+
+
+def test_predictions_are_those_of_the_equations() -> None:
+    process = fitted(60)
+    features, _ = sample(40, 3)
+    mean, deviation = process.predict(features)
+    expected = plain.predict(process, features)
+    assert np.allclose(mean, expected[0], rtol=1e-12)
+    assert np.allclose(deviation, expected[1], rtol=1e-9)
+    assert np.allclose(process.held_back(), plain.held_back(process), rtol=1e-9)
 
 
 def test_what_is_taken_as_measured_is_certain_and_as_predicted() -> None:
