@@ -64,8 +64,8 @@ def waits_asleep(batch_s: float) -> bool:
     """Whether a stream's thread should sleep, not spin, until a batch of so many seconds ends.
 
     Where more threads want to run than there are cores, one that spins has used up its turn when
-    the batch ends, and gets its next only after the others' turns of some milliseconds: the same
-    loss for each batch, however long it is. One that sleeps is run at once.
+    the batch ends, and gets its next only after those of others, milliseconds later. One that
+    sleeps is soon run: `benchmarks/waits_under_load.py`.
     """
     return batch_s >= _ASLEEP_FROM_S
 
