@@ -34,6 +34,7 @@ from autosinian.int4.engine import Int4Engine
 from autosinian.int4.images import INPUTS, LABELS
 from autosinian.int4.model import Model, open_model
 from autosinian.int4.predict import top1
+from autosinian.measure.core_waits import WAITED
 from autosinian.measure.measurement import BuildJob, Job, Measurement
 from autosinian.measure.process import build, run
 from autosinian.measure.raw_loop import Ready, raw_loop
@@ -47,7 +48,7 @@ SPARES = 2
 LANE_SECONDS = 2.0
 COMPARED = 32
 FIELDS = ("date", "device", "torch", "cores", "load_average", "figure", "batch_size", "streams")
-VALUES = ("value", "unit", "ratio", "rounds", "sut")
+VALUES = ("value", "unit", "ratio", "rounds", "sut", "waited_for_cores_s", "disturbance")
 FIGURES = ("serving", "accuracy", "lane", "exactness", "predict")
 
 Row = dict[str, Any]
@@ -142,6 +143,7 @@ class Bench:
         """LoadGen Offline and the raw loop, alternating, each in a fresh worker."""
         self.build(batch)
         rates: dict[str, list[float]] = {"RawLoop": [], "PerformanceOnly": []}
+        seen: dict[str, Row] = {mode: {} for mode in rates}
         for number in range(self.arguments.rounds):
             if number and self.over():
                 break
@@ -149,15 +151,17 @@ class Bench:
             for mode in list(rates)[:: 1 if number % 2 == 0 else -1]:
                 measured = self.run(self.job(batch, streams, mode))
                 rates[mode].append(float(measured.samples_per_second or 0))
-                print(f"batch {batch}: {mode} {rates[mode][-1]:,.0f} images/s", file=sys.stderr)
+                seen[mode] = _seen(measured, seen[mode])
+                told = f"batch {batch}: {mode} {rates[mode][-1]:,.0f} images/s"
+                print(told, seen[mode], file=sys.stderr)
         ratios = [b / a for a, b in zip(rates["RawLoop"], rates["PerformanceOnly"], strict=True)]
         common = {"batch_size": batch, "streams": streams, "unit": "images/s"}
         common["rounds"] = len(ratios)
         raw = statistics.median(rates["RawLoop"])
-        yield {**common, "figure": "raw loop", "value": raw}
+        yield {**common, "figure": "raw loop", "value": raw, **seen["RawLoop"]}
         value = statistics.median(rates["PerformanceOnly"])
         ratio = round(statistics.median(ratios), 4)
-        sut = {"sut": self.sut}
+        sut = {"sut": self.sut, **seen["PerformanceOnly"]}
         yield {**common, "figure": "LoadGen Offline", "value": value, "ratio": ratio, **sut}
 
     def lane(self, batch: int) -> Iterator[Row]:
@@ -321,6 +325,12 @@ def lane_parts(model: Model, batch: int, images: NDArray[np.int8]) -> Iterator[t
             run()
             torch.cuda.synchronize()
             yield name, timed_graph(run, 4)
+
+
+def _seen(measured: Measurement, before: Row) -> Row:
+    """What may have slowed runs down: the longest wait for cores, and what disturbed one."""
+    waited = max(measured.machine.get(WAITED, 0.0), before.get(WAITED, 0.0))
+    return {WAITED: waited, "disturbance": measured.disturbance or before.get("disturbance", "")}
 
 
 def _arrays(model: Model, work: Path, folder: Path | None) -> tuple[Path, Path | None]:

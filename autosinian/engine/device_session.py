@@ -56,6 +56,20 @@ def native_lane(lane: Lane) -> NativeLane | None:
     return lane.native() if isinstance(lane, GraphLane) else None
 
 
+# Waking a thread takes Linux some 0.05 ms, which the batch that lies ready beside it hides.
+_ASLEEP_FROM_S = 1e-3
+
+
+def waits_asleep(batch_s: float) -> bool:
+    """Whether a stream's thread should sleep, not spin, until a batch of so many seconds ends.
+
+    Where more threads want to run than there are cores, one that spins has used up its turn when
+    the batch ends, and gets its next only after those of others, milliseconds later. One that
+    sleeps is soon run: `benchmarks/waits_under_load.py`.
+    """
+    return batch_s >= _ASLEEP_FROM_S
+
+
 Place = Callable[[NDArray[np.float32]], None]
 Release = Callable[[], None]
 

@@ -1,5 +1,6 @@
 """One batch in flight on TensorRT: gather its samples, run the network, bring the logits back."""
 
+import time
 from dataclasses import dataclass
 from sys import stderr
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosinian.engine import cuda
+from autosinian.engine.device_session import waits_asleep
 from autosinian.engine.gather import HOST_BLOCKS, Gather
 from autosinian.engine.network_input import NetworkInput
 from autosinian.engine.tensorrt_log import last_words, out_of_memory
@@ -79,6 +81,7 @@ class TensorRtLane:
     `sizes` are the batch sizes that it is prepared for, ascending. Lanes of one `stream` share
     its `scratch` memory. `copy_stream` gathers while the stream works on another lane's batch;
     without one the stream gathers itself. With `graphs` each batch is one launch (and a gather).
+    `spinning` says how its batches are waited for; None chooses by how long they take.
     """
 
     def __init__(
@@ -92,7 +95,7 @@ class TensorRtLane:
         copy_stream: cuda.Stream | None,
         *,
         graphs: bool,
-        spinning: bool,
+        spinning: bool | None,
         blocks: int = HOST_BLOCKS,
     ) -> None:
         largest = sizes[-1]
@@ -105,7 +108,6 @@ class TensorRtLane:
         self._addresses = cuda.PinnedBuffer(largest * 8)
         self._address_view = self._addresses.view(np.uint64, largest)
         self._logits = self._results.view(np.float32, largest, network.classes)
-        self._done = cuda.Event(spinning=spinning)
         self._gathered = cuda.Event()
         self._gathers = {
             size: gather.launcher(self._addresses, self._inputs, network.sample_bytes, size, blocks)
@@ -123,6 +125,12 @@ class TensorRtLane:
                 self._graphs[size] = stream.capture(lambda size=size: self._work(size))  # type: ignore[misc]
                 self._graphs[size].upload(stream)
         stream.synchronize()
+        if spinning is None:
+            start = time.perf_counter()
+            self._run(largest)
+            stream.synchronize()
+            spinning = not waits_asleep(time.perf_counter() - start)
+        self._done = cuda.Event(spinning=spinning)
 
     def stage(self, inputs: NDArray[np.float32]) -> None:
         """Convert `inputs`, `n x C x H x W`, into pinned memory."""

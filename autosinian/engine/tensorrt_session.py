@@ -54,9 +54,12 @@ def open_session(
         streams, copies = options["streams"], options["copy_streams"]
         copy_streams = [kept(cuda.Stream()) for _ in range(copies)]
         # A core for each stream's waiting thread, one that submits and one that does the rest.
-        spinning = usable_cores() >= streams + 2
+        # Where there are fewer, all waits are asleep; else those for long batches.
+        spinning = None if usable_cores() >= streams + 2 else False
 
-        def lanes(count: int, copy_of: Callable[[int], cuda.Stream | None], spin: bool) -> Any:
+        def lanes(
+            count: int, copy_of: Callable[[int], cuda.Stream | None], spin: bool | None
+        ) -> Any:
             stream = kept(cuda.Stream())
             scratch = kept(cuda.DeviceBuffer(network.scratch))
             return [

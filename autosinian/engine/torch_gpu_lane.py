@@ -1,5 +1,6 @@
 """Batches in torch on a GPU: pinned buffers, copy streams, one CUDA graph for each batch size."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from autosinian.engine.device_session import waits_asleep
 from autosinian.engine.torch_lane import Batches, RowNetwork, in_words
 from autosinian.native.lanes import NativeLane
 
@@ -21,7 +23,8 @@ class GpuLane:
 
     Host memory is pinned. Samples go over by `copy_stream`, or by `stream` where it is None;
     `resident` ones lie on the device already, and only their numbers go over. With `pool`, which
-    all lanes of a stream share, batches are replayed as CUDA graphs from that memory pool.
+    all lanes of a stream share, batches are replayed as CUDA graphs from that memory pool. Long
+    batches are waited for asleep, unless the lane is `spinning`.
     """
 
     def __init__(
@@ -32,6 +35,7 @@ class GpuLane:
         *,
         resident: bool,
         pool: Any,
+        spinning: bool = False,
     ) -> None:
         self._batches, self._stream, self._copy_stream = batches, stream, copy_stream
         self._resident, self._pool = resident, pool
@@ -42,8 +46,11 @@ class GpuLane:
         self._device_rows = torch.zeros(size, dtype=torch.int64, device=device)
         self._logits = torch.zeros(size, batches.classes, pin_memory=True)
         self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        # It spins: what wakes a sleeping thread takes longer than a small batch.
-        self._done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        # What wakes a sleeping thread takes longer than a small batch. Both stay: their handles are
+        # with the compiled systems under test.
+        self._spun_for = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self._slept_for = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        self._done, self._spinning = self._spun_for, spinning
         self._runs: dict[tuple[int, bool], Run] = {}
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         torch.cuda.synchronize(device)
@@ -62,6 +69,8 @@ class GpuLane:
                 for _ in range(_WARMUP_RUNS):
                     self._compute(size, resident)
                 self._stream.synchronize()
+                if size == self._batches.batch_size and not self._spinning:
+                    self._choose_wait(size, resident)
                 if self._pool is None:
                     self._runs[size, resident] = self._eager(size, resident)
                 else:
@@ -153,6 +162,14 @@ class GpuLane:
                 torch.index_select(in_words(placed), 0, numbers, out=in_words(images))
             logits = network(self._batches.layout.images(images))
         self._logits[:size].copy_(logits.float(), non_blocking=True)
+
+    def _choose_wait(self, size: int, resident: bool) -> None:
+        """By how long a batch takes that has nothing left to prepare."""
+        start = time.perf_counter()
+        self._compute(size, resident)
+        self._stream.synchronize()
+        asleep = waits_asleep(time.perf_counter() - start)
+        self._done = self._slept_for if asleep else self._spun_for
 
     def _eager(self, size: int, resident: bool) -> Run:
         return lambda: self._compute(size, resident)

@@ -193,21 +193,25 @@ def _gpu_lanes(
     copies = [_stream(device) for _ in range(int(options["copy_streams"]))]
     made = 0
 
-    def lanes_of_a_stream(batches: Batches, count: int) -> list[CpuLane | GpuLane]:
+    def lanes_of_a_stream(
+        batches: Batches, count: int, *, spinning: bool = False
+    ) -> list[CpuLane | GpuLane]:
         nonlocal made
         stream = _stream(device)
         pool = torch.cuda.graph_pool_handle() if options["graphs"] else None
         lanes: list[CpuLane | GpuLane] = []
         for _ in range(count):
             copy = copies[made % len(copies)] if copies else None
-            lanes.append(GpuLane(batches, stream, copy, resident=resident, pool=pool))
+            lanes.append(
+                GpuLane(batches, stream, copy, resident=resident, pool=pool, spinning=spinning)
+            )
             made += 1
         return lanes
 
     lanes: list[Sequence[CpuLane | GpuLane]] = [
         lanes_of_a_stream(of_a_stream(), _LANES_A_STREAM) for _ in range(streams)
     ]
-    (own,) = lanes_of_a_stream(own_batches, 1)
+    (own,) = lanes_of_a_stream(own_batches, 1, spinning=True)
     assert isinstance(own, GpuLane)
     return lanes, own
 

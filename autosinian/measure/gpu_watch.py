@@ -97,6 +97,7 @@ class _Watched:
         self._before = GpuSample()
         self._processes: dict[int, int | None] | None = None
         self._present: set[int] = set()
+        self._ours: set[int] = set()
         self._hides_ours = False
         self._samples: list[GpuSample] = []
         self._since_us = 0
@@ -125,6 +126,7 @@ class _Watched:
         strangers = None
         if processes is not None:
             self._present = set(processes)
+            self._ours |= ours
             strangers = count_strangers(self._processes or {}, processes, ours)
         self._samples.append(replace(self._read(), strangers=strangers))
 
@@ -202,11 +204,14 @@ class _Watched:
 
     def _others(self) -> float | None:
         """Percent of the time that processes kept the GPU busy that were there before and still
-        are; one that has gone may be our last worker, whose end the first figures include."""
+        are; one that has gone may be our last worker, whose end the first figures include.
+
+        The worker itself may have been there, waiting for its job; other workers of ours that wait
+        are others, for they must be at rest."""
         found = self._ask("nvmlDeviceGetProcessUtilization", self._since_us)
         if found is None or self._processes is None or self._hides_ours:
             return None
-        ids = self._processes.keys() & self._present
+        ids = (self._processes.keys() & self._present) - self._ours
         shares = [[int(p.smUtil) for p in found if p.pid == one] for one in ids]
         return round(sum(fmean(values) for values in shares if values), 1)
 

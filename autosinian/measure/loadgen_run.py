@@ -3,7 +3,7 @@
 import platform
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from autosinian.engine.protocol import Session
 from autosinian.engine.registry import get_engine
 from autosinian.errors import InputError, TrialFailure
 from autosinian.measure.answers import Answers, Detections, answers_for
+from autosinian.measure.core_waits import CoreWaits
 from autosinian.measure.device_feed import DevicesFeed
 from autosinian.measure.feed import Feed, open_feed, takes_int8
 from autosinian.measure.logs import find_log, read_verdict
@@ -125,6 +126,7 @@ def _raw(run: _Run) -> Measurement:
     seconds = float(job.settings.get("min_duration_ms", 1000)) * 1e-3
     raw_loop(ready, float(job.sut.get("warmup_s", WARMUP_S)))
     latency_ns: dict[str, float] = {}
+    waits = CoreWaits()
     if job.scenario in ("SingleStream", "MultiStream"):
         samples = min(8 if job.scenario == "MultiStream" else 1, ready.batch_size)
         middle, calls, took = raw_latency_s(ready, samples, seconds)
@@ -143,6 +145,7 @@ def _raw(run: _Run) -> Measurement:
         loadgen_s=took,
         log_folder=job.output_folder,
         versions=_versions(run),
+        machine=waits.machine(),
     )
 
 
@@ -213,12 +216,12 @@ def _loadgen(run: _Run, settings: Any) -> Measurement:
         *(run.samples.count, run.samples.performance_count, load_samples),
         lambda _: run.samples.release(),
     )
-    start = time.perf_counter()
+    waits, start = CoreWaits(), time.perf_counter()
     mlperf_loadgen.StartTestWithLogSettings(sut.handle, library, settings, output, audit)
-    took = time.perf_counter() - start
+    took, machine = time.perf_counter() - start, waits.machine()
     sut.close()
     mlperf_loadgen.DestroyQSL(library)
-    return _result(run, took, "c++" if native else "python")
+    return replace(_result(run, took, "c++" if native else "python"), machine=machine)
 
 
 def _made_by(run: _Run) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
@@ -100,13 +101,19 @@ def run(
 
 
 def _run_once(job: Job, start: _Start) -> Measurement:
-    machine, watch = processor_state(), None
     early = start.spares.take_early(job)
+    # What else runs does not change which answers are right.
+    timed = job.mode != "AccuracyOnly"
+    with start.spares.resting() if timed else nullcontext():
+        return _run_now(job, start, early, timed=timed)
+
+
+def _run_now(job: Job, start: _Start, early: Early | None, *, timed: bool) -> Measurement:
+    machine, watch = processor_state(), None
     if job.devices:
         watch = GpuWatch(job.devices)
         ours = descendants(early.process.pid) if early is not None else ()
-        # What else runs does not change which answers are right.
-        watch.before(ours, wait=job.mode != "AccuracyOnly")
+        watch.before(ours, wait=timed)
     files = JobFiles(Path(job.output_folder), "run")
     if early is not None and early.go():
         watched = start.early(early, watch)
@@ -131,7 +138,7 @@ def _measured(
         measurement,
         worker_s=ended.worker_s,
         peak_memory_bytes=max(measurement.peak_memory_bytes, ended.peak_memory_bytes),
-        machine=machine | (watch.summary() if watch else {}),
+        machine=measurement.machine | machine | (watch.summary() if watch else {}),
         disturbance=watch.disturbance() if watch else "",
     )
 

@@ -7,7 +7,8 @@ may open the engine file too and wait for leave to measure.
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from autosinian.engine.gpu import cuda_environment
@@ -39,6 +40,19 @@ class Spares:
         self._early: Early | None = None
         self._forks = forks
         self._zygotes = Zygotes()
+        self._resting = False
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Wait until whatever waits has everything ready, and start nothing that gets ready until
+        the end of the `with` statement: a timed run is not to be disturbed by our own processes.
+        """
+        self.settle()
+        self._resting = True
+        try:
+            yield
+        finally:
+            self._resting = False
 
     def prepare(
         self,
@@ -56,8 +70,10 @@ class Spares:
 
         Returns at once; others that wait are ended. `held` are file descriptors, of locks, which
         each process keeps open until it has everything ready; the caller closes its own. While a
-        zygote still imports `modules` there is none that waits.
+        zygote still imports `modules` there is none that waits. Raises `RuntimeError` within
+        `resting`.
         """
+        self._check_not_resting()
         kind = Kind.of(python, devices)
         for spare in self._waiting:
             if spare.kind != kind or spare.process.poll() is not None:
@@ -102,7 +118,9 @@ class Spares:
         """Have a process open the job's engine file and wait for leave to measure.
 
         Returns at once; one that was opened before is ended. What goes wrong is left to `run`.
+        Raises `RuntimeError` within `resting`.
         """
+        self._check_not_resting()
         self.end_early()
         kind, files = Kind.of(python, job.devices), JobFiles(Path(job.output_folder), "run")
         files.write({"kind": "run", "job": job.to_dict()})
@@ -150,6 +168,10 @@ class Spares:
         while self._waiting:
             end_process(self._waiting.pop().process)
         self._zygotes.close()
+
+    def _check_not_resting(self) -> None:
+        if self._resting:
+            raise RuntimeError("no worker may get ready while a timed run is on")
 
     def _hand_over_to_spare(
         self, kind: Kind, files: JobFiles, stderr: Path, *, hold: bool

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from autosinian.engine.gpu import all_gpus
+from autosinian.measure.core_waits import WAITED
 from autosinian.measure.measurement import BuildJob, Measurement
 from autosinian.measure.process import build
 from tests.engine.small_models import write_conv_model
@@ -71,7 +72,8 @@ def test_a_measurement_tells_the_processors_state_and_is_never_marked_for_it(
     bench: Bench, tmp_path: Path
 ) -> None:
     measured, _ = measured_on((), bench, tmp_path)
-    assert set(measured.machine) == {"clock_mhz", "temperature_celsius", "load_average"}
+    told = set(measured.machine) - {WAITED}  # which not every kernel counts
+    assert told == {"clock_mhz", "temperature_celsius", "load_average"}
     assert len(measured.machine["load_average"]) == 3
     assert measured.disturbance == ""
     assert Measurement.from_dict(json.loads(json.dumps(measured.to_dict()))) == measured

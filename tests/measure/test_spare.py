@@ -227,3 +227,34 @@ def test_imports_hold_off_measurements_and_measurements_new_imports(
         assert time.monotonic() - start > IMPORT_S
         assert is_running(importers(log)[0])
         assert keep_working() is None
+
+
+def test_a_timed_run_waits_until_every_worker_is_at_rest(
+    bench: Bench, workers: Workers, log: Path, tmp_path: Path
+) -> None:
+    workers.prepare(SLOW, (), count=2)
+    assert wait_until(lambda: len(importers(log)) == 2)
+    job = bench.job("Offline", "RawLoop", tmp_path, settings={"min_duration_ms": 50})
+    states: list[bool] = []
+
+    def look() -> None:
+        began = time.monotonic()
+        workers.settle()
+        states.append(time.monotonic() - began < IMPORT_S / 4)
+
+    workers.run(job, **LIMITS, started=look)
+    assert states == [True]
+
+
+@pytest.mark.parametrize("mode", ["RawLoop", "PerformanceOnly"])
+def test_no_worker_gets_ready_during_a_timed_run(
+    mode: str, bench: Bench, workers: Workers, log: Path, tmp_path: Path
+) -> None:
+    job = bench.job("Offline", mode, tmp_path)
+    for start in (lambda: workers.prepare(SLOW, ()), lambda: workers.open_early(job)):
+        with pytest.raises(RuntimeError, match="while a timed run is on"):
+            workers.run(job, **LIMITS, started=start)
+    assert importers(log) == []
+    workers.prepare(SLOW, ())
+    workers.settle()
+    assert len(importers(log)) == 1
