@@ -6,10 +6,10 @@
 
 MODEL is a detector.pt, DATA a VOC data set with the splits train, val and test. INT8 is equalized,
 calibrated on train, and has the exceptions of `--exceptions` (the list that ssd_quantization chose
-on val). Of its names, `int8-all` has no exceptions, `int8-backbone` the heads' convolutions, which
-then read the tensor before its Q/DQ; with `-fused` what a convolution gives to an addition alone is
-not rounded, so that TensorRT can add within it; `-implicit` is the same scales in TensorRT 8's
-other form. mAP is of test, from the engine files that are timed. Engine files are built up to four
+on val). Of its names, `int8-all` has no exceptions, `int8-plain` also no Q/DQ before max pooling,
+`int8-backbone` also none at the heads, which are float; with `-fused` what a convolution gives to an
+addition alone is not rounded, so that TensorRT can add within it; `-implicit` is the same scales in
+TensorRT 8's other form. mAP is of test, from the engine files that are timed. Engine files are built up to four
 at once, in order; one that failed is not tried again in the same `--work`. Then runs of all
 precisions alternate, so that what else the machine does meets all, and a ratio is the median of its
 rounds' ratios to fp32. Responses are detections: suppression is part of what is timed, by compiled
@@ -72,6 +72,8 @@ INT8_FILES = (
     "int8-fused",
     "int8-all",
     "int8-all-fused",
+    "int8-plain",
+    "int8-plain-fused",
     "int8-backbone",
     "int8-backbone-fused",
 )
@@ -299,11 +301,17 @@ def prepare(opened: Workbench, exceptions: Exceptions) -> dict[str, Path]:
     everything = quantized.encodings(Exceptions()).activations
     heads = Exceptions(higher_precision=tuple(n for n in everything if n.startswith(HEADS)))
     for name in INT8_FILES:
-        chosen = Exceptions() if "-all" in name else heads if "-backbone" in name else exceptions
+        chosen = (
+            Exceptions()
+            if "-all" in name or "-plain" in name
+            else heads
+            if "-backbone" in name
+            else exceptions
+        )
         encodings = quantized.encodings(chosen)
         fused = name.endswith("-fused")
         quantized_file = quantize_onnx(model, encodings, engine=form, fused_adds=fused)
-        if "-backbone" in name:
+        if "-backbone" in name or "-plain" in name:
             read_unrounded(quantized_file.graph)
         write_onnx(join_outputs(quantized_file), models[name])
         write_encodings(folder / f"{name}.encodings", encodings)
@@ -312,11 +320,11 @@ def prepare(opened: Workbench, exceptions: Exceptions) -> dict[str, Path]:
 
 
 def read_unrounded(graph: onnx.GraphProto) -> None:
-    """Let convolutions with float weights read what comes before a Q/DQ; drop pairs that nothing
-    reads then."""
+    """Let max pooling, whose output has a Q/DQ of its own, and convolutions with float weights read
+    what comes before a Q/DQ; drop pairs that nothing reads then."""
     floats = {item.name for item in graph.initializer if item.data_type == onnx.TensorProto.FLOAT}
     for node in graph.node:
-        if node.op_type == "Conv" and node.input[1] in floats:
+        if node.op_type == "MaxPool" or (node.op_type == "Conv" and node.input[1] in floats):
             node.input[0] = node.input[0].removesuffix("_dequantized")
     for operator in ("DequantizeLinear", "QuantizeLinear"):
         read = {name for node in graph.node for name in node.input}
