@@ -6,14 +6,15 @@
 
 MODEL is a detector.pt, DATA a VOC data set with the splits train, val and test. INT8 is equalized,
 calibrated on train, and has the exceptions of `--exceptions` (the list that ssd_quantization chose
-on val). Of its names, `int8-all` has no exceptions; with `-fused` what a convolution gives to an
+on val). Of its names, `int8-all` has no exceptions, `int8-plain` also no Q/DQ before max pooling,
+`int8-backbone` also none at the heads, which are float; with `-fused` what a convolution gives to an
 addition alone is not rounded, so that TensorRT can add within it; `-implicit` is the same scales in
-TensorRT 8's other form. mAP is of test, from the engine files that are timed. All engine files are
-built side by side; then runs of all precisions alternate, so that what else the machine does meets
-all, and a ratio is the median of its rounds' ratios to fp32. Responses are detections: suppression
-is part of what is timed, by compiled code after `autosinian compile-sut`, else by numpy, which
-bounds fast engines (column `detections`). The raw loop is the engine alone. `--step build` leaves
-engine files in `--work` for a later run.
+TensorRT 8's other form. mAP is of test, from the engine files that are timed. Engine files are built up to four
+at once, in order; one that failed is not tried again in the same `--work`. Then runs of all
+precisions alternate, so that what else the machine does meets all, and a ratio is the median of its
+rounds' ratios to fp32. Responses are detections: suppression is part of what is timed, by compiled
+code after `autosinian compile-sut`, else by numpy, which bounds fast engines (column `detections`).
+The raw loop is the engine alone. `--step build` leaves engine files in `--work` for a later run.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from autosinian import __version__
@@ -65,7 +67,20 @@ objectives: [Offline.samples_per_second]
 quantization: {{precision: [fp32]}}
 measurement: {{min_duration_s: {seconds}, calibration_samples: {calibration}}}
 """
-INT8_FILES = ("int8", "int8-fused", "int8-all", "int8-all-fused")
+INT8_FILES = (
+    "int8",
+    "int8-fused",
+    "int8-all",
+    "int8-all-fused",
+    "int8-plain",
+    "int8-plain-fused",
+    "int8-backbone",
+    "int8-backbone-fused",
+)
+HEADS = ("loc.", "conf.")
+BUILDS = 4
+"""Most engine files built at once."""
+
 METRICS = {"Offline": "Offline.samples_per_second", "SingleStream": "SingleStream.latency_ms"}
 RAW = {"Offline": "raw loop samples/s", "SingleStream": "raw loop median ms"}
 OPTIONS: dict[str, dict[str, Option]] = {
@@ -140,7 +155,12 @@ class Bench:
         candidate = self.candidate(case)
         engine = candidate.to_dict()["engine"]
         folder = self.opened.folder / "cases" / f"{case.name}-{case.scenario}"
-        path = folder / f"{file_sha256(model)[:12]}-{candidate.engine.batch_size}.engine"
+        path = folder / f"{content_key(file_sha256(model), engine)[:12]}.engine"
+        failed = path.with_suffix(".failed")
+        if failed.exists():
+            print(f"{case} was not built before: {failed.read_text()}", file=sys.stderr)
+            return
+        took = path.with_suffix(".seconds")
         start = time.monotonic()
         if not path.exists():
             workers = self.opened.workers
@@ -162,8 +182,13 @@ class Bench:
             except AutosinianError as error:
                 seconds = time.monotonic() - start
                 print(f"{case} is not built ({seconds:.0f} s): {error}", file=sys.stderr)
+                if seconds < limit_s:
+                    failed.parent.mkdir(parents=True, exist_ok=True)
+                    failed.write_text(str(error))
                 return
-            self.build_s[case] = time.monotonic() - start
+            took.write_text(f"{time.monotonic() - start:.1f}")
+        if took.exists():
+            self.build_s[case] = float(took.read_text())
         self.files[case] = path
         print(f"{case} is there after {time.monotonic() - start:.0f} s", file=sys.stderr)
 
@@ -222,6 +247,7 @@ class Table:
                 "lowest": "",
                 "highest": "",
                 "batch_size": "",
+                "build_s": "",
                 "detections": "",
                 "disturbance": "",
                 "options": "",
@@ -259,7 +285,7 @@ def prepare(opened: Workbench, exceptions: Exceptions) -> dict[str, Path]:
     folder = opened.folder / "models"
     models = {"fp32": in_float, **{name: folder / f"{name}.onnx" for name in INT8_FILES}}
     calibration = opened.evaluator.arrays.get("calibration", resolution)
-    made_of = content_key(network.sha256, form, exceptions.to_dict(), calibration.key)
+    made_of = content_key(network.sha256, form, INT8_FILES, exceptions.to_dict(), calibration.key)
     known = folder / "int8.key"
     if known.exists() and known.read_text() == made_of:
         return models
@@ -272,21 +298,54 @@ def prepare(opened: Workbench, exceptions: Exceptions) -> dict[str, Path]:
     options = QuantizationOptions()
     quantized = quantize_on(network.detector, batches(), options, total=len(images))
     model = export_named(quantized.calibrated.network, (3, resolution, resolution), OUTPUT_NAMES)
+    everything = quantized.encodings(Exceptions()).activations
+    heads = Exceptions(higher_precision=tuple(n for n in everything if n.startswith(HEADS)))
     for name in INT8_FILES:
-        encodings = quantized.encodings(Exceptions() if "-all" in name else exceptions)
+        chosen = (
+            Exceptions()
+            if "-all" in name or "-plain" in name
+            else heads
+            if "-backbone" in name
+            else exceptions
+        )
+        encodings = quantized.encodings(chosen)
         fused = name.endswith("-fused")
         quantized_file = quantize_onnx(model, encodings, engine=form, fused_adds=fused)
+        if "-backbone" in name or "-plain" in name:
+            read_unrounded(quantized_file.graph)
         write_onnx(join_outputs(quantized_file), models[name])
         write_encodings(folder / f"{name}.encodings", encodings)
     known.write_text(made_of)
     return models
 
 
+def read_unrounded(graph: onnx.GraphProto) -> None:
+    """Let max pooling, whose output has a Q/DQ of its own, and convolutions with float weights read
+    what comes before a Q/DQ; drop pairs that nothing reads then."""
+    floats = {item.name for item in graph.initializer if item.data_type == onnx.TensorProto.FLOAT}
+    for node in graph.node:
+        if node.op_type == "MaxPool" or (node.op_type == "Conv" and node.input[1] in floats):
+            node.input[0] = node.input[0].removesuffix("_dequantized")
+    for operator in ("DequantizeLinear", "QuantizeLinear"):
+        read = {name for node in graph.node for name in node.input}
+        for node in [n for n in graph.node if n.op_type == operator and n.output[0] not in read]:
+            graph.node.remove(node)
+
+
 def build_all(bench: Bench, cases: list[Case], limit_s: float) -> None:
-    """Build every case at once."""
+    """Build the cases in their order, `BUILDS` at once, until `limit_s` is over."""
     print(f"building {len(cases)} engine files", file=sys.stderr, flush=True)
-    with ThreadPoolExecutor(len(cases)) as pool:
-        list(pool.map(lambda case: bench.build(case, limit_s), cases))
+    end = time.monotonic() + limit_s
+
+    def one(case: Case) -> None:
+        left = end - time.monotonic()
+        if left > 1:
+            bench.build(case, left)
+        else:
+            print(f"no time was left to build {case}", file=sys.stderr)
+
+    with ThreadPoolExecutor(BUILDS) as pool:
+        list(pool.map(one, cases))
 
 
 def measure(bench: Bench, table: Table, names: list[str], fallback: list[str], rounds: int) -> None:
@@ -323,7 +382,11 @@ def accuracy(bench: Bench, table: Table, name: str) -> None:
         print(f"{name}: no mAP: {error}", file=sys.stderr)
         return
     size = bench.candidate(case).engine.batch_size
-    told = {"batch_size": size, "detections": measured.versions.get("detections", "")}
+    told: dict[str, object] = {
+        "batch_size": size,
+        "detections": measured.versions.get("detections", ""),
+    }
+    told["build_s"] = f"{bench.build_s[case]:.1f}" if case in bench.build_s else ""
     table.add("test mAP", name, 0, 100 * (measured.accuracy or 0.0), **told)
 
 
@@ -344,6 +407,7 @@ def figure(bench: Bench, table: Table, case: Case, mode: str, number: int) -> No
         "batch_size": config.batch_size,
         "options": json.dumps(dict(config.options)),
         "disturbance": measured.disturbance,
+        "build_s": f"{bench.build_s[case]:.1f}" if case in bench.build_s else "",
     }
     if mode == "RawLoop":
         own = measured.latency_ns.get("50.00", 0.0) / 1e6

@@ -152,6 +152,27 @@ def test_an_addition_within_a_convolution_reads_one_float_and_one_int8() -> None
     assert lint(fused) == []
 
 
+@pytest.mark.parametrize("fused_adds", [False, True])
+def test_each_tensor_has_one_pair_and_none_follows_another_or_a_concatenation(
+    fused_adds: bool,
+) -> None:
+    subject = calibrated()
+    model = export_named(subject.network, (3, 16, 16), OUTPUTS)
+    encodings = subject.encodings(Exceptions())
+    graph = quantize_onnx(model, encodings, engine="tensorrt", fused_adds=fused_adds).graph
+    giver = {name: node for node in graph.node for name in node.output}
+    quantizers = [node for node in graph.node if node.op_type == "QuantizeLinear"]
+    sources = [node.input[0] for node in quantizers]
+    assert "Concat" in {node.op_type for node in graph.node}
+    assert sources
+    assert len(set(sources)) == len(sources)
+    kinds = {giver[name].op_type for name in sources if name in giver}
+    assert not kinds & {"Concat", "Reshape", "Transpose", "Softmax", "DequantizeLinear"}
+    for node in graph.node:
+        if node.op_type in ("Concat", "Reshape", "Transpose", "Softmax"):
+            assert not any(name.endswith("_dequantized") for name in node.input)
+
+
 def test_layers_in_higher_precision_stay_float_and_the_lint_knows_them() -> None:
     subject = calibrated()
     model = export_named(subject.network, (3, 16, 16), OUTPUTS)
