@@ -7,14 +7,15 @@
 MODEL is a detector.pt, DATA a VOC data set with the splits train, val and test. INT8 is equalized,
 calibrated on train, and has the exceptions of `--exceptions` (the list that ssd_quantization chose
 on val). Of its names, `int8-all` has no exceptions, `int8-plain` also no Q/DQ before max pooling,
-`int8-backbone` also none at the heads, which are float; with `-fused` what a convolution gives to an
-addition alone is not rounded, so that TensorRT can add within it; `-implicit` is the same scales in
-TensorRT 8's other form. mAP is of test, from the engine files that are timed. Engine files are built up to four
-at once, in order; one that failed is not tried again in the same `--work`. Then runs of all
-precisions alternate, so that what else the machine does meets all, and a ratio is the median of its
-rounds' ratios to fp32. Responses are detections: suppression is part of what is timed, by compiled
-code after `autosinian compile-sut`, else by numpy, which bounds fast engines (column `detections`).
-The raw loop is the engine alone. `--step build` leaves engine files in `--work` for a later run.
+`int8-backbone` also none at the heads, which are float; with `-fused` what a convolution gives to
+an addition alone is not rounded, so that TensorRT can add within it; `-implicit` is the same scales
+in TensorRT 8's other form. mAP is of test, from the engine files that are timed. Engine files are
+built up to four at once, in order; one that failed is not tried again in the same `--work`. Then
+runs of all precisions alternate, so that what else the machine does meets all, and a ratio is the
+median of its rounds' ratios to fp32. Responses are detections: suppression is part of what is
+timed, by compiled code after `autosinian compile-sut`, else by numpy, which bounds fast engines
+(column `detections`). The raw loop is the engine alone. `--step build` leaves engine files in
+`--work` for a later run.
 """
 
 import argparse
