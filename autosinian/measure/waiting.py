@@ -61,7 +61,8 @@ class Early:
     def go(self) -> bool:
         """Give leave to measure, once; false where the process has ended, which is waited for."""
         assert self.process.stdin is not None
-        if self.settle():
+        # Its pipe may outlive a killed process by the time its threads take to end.
+        if self.settle() and self.process.poll() is None:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.write(GO)
                 self.process.stdin.flush()
