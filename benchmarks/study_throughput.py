@@ -46,7 +46,7 @@ from autosinian.space.space import Space
 from autosinian.store import Store
 from autosinian.store.patience import Patience
 from autosinian.supernet import open_supernet
-from autosinian.testing.postgresql import TemporaryServer, find_binaries
+from autosinian.testing.postgresql import TemporaryServer, find_binaries, server_version
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STUDY = "throughput"
@@ -109,7 +109,8 @@ class Run:
 def run(url: str, processes: int, trials: int, folder: Path, server: int | None) -> Run:
     """One storage; `server` is the database's own process."""
     command = [sys.executable, __file__, "--work", url, "--trials", str(trials)]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     workers = [
         subprocess.Popen(
             command,
@@ -167,21 +168,25 @@ def main() -> int:
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--trials", type=int, default=100, help="of each process")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--time", type=float, default=float("inf"), help="begin no run after (s)")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--work", metavar="URL", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.work is not None:
         work(arguments.work, arguments.trials, Path.cwd())
         return 0
-    rows = []
+    rows, begin = [], time.monotonic()
     for number in range(arguments.rounds):
         for processes in arguments.processes:
+            if time.monotonic() - begin > arguments.time:
+                continue
             runs = measure_storages(processes, arguments.trials)
             for storage, found in runs.items():
                 row = {
                     "date": datetime.date.today().isoformat(),
                     "device": processor_name(),
                     "cores": usable_cores(),
+                    "server": "" if storage == "sqlite" else server_version(),
                     "autosinian": __version__,
                     "optuna": version("optuna"),
                     "sqlalchemy": version("sqlalchemy"),
@@ -199,11 +204,11 @@ def main() -> int:
                 print(json.dumps(row), flush=True)
                 for text in found.complaints:
                     print(f"complaint: {text[-2000:]}", file=sys.stderr)
-    if arguments.output is not None:
-        with arguments.output.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+            if arguments.output is not None:
+                with arguments.output.open("w", newline="") as stream:
+                    writer = csv.DictWriter(stream, list(rows[0]))
+                    writer.writeheader()
+                    writer.writerows(rows)
     return 1 if any(row["complaints"] for row in rows) else 0
 
 

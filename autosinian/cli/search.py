@@ -152,7 +152,11 @@ def run(arguments: argparse.Namespace) -> int:
         with storage_failures_told(url):
             bench = open_workbench(document, name, url, choice, patience)
             earlier = read_all_earlier(
-                url, bench.network.sha256, but=name, seed_from=arguments.seed_from
+                url,
+                bench.network.sha256,
+                but=name,
+                seed_from=arguments.seed_from,
+                patience=patience,
             )
             beginning = Beginning(
                 arguments.seed, arguments.sampler, earlier, arguments.new_constraints

@@ -18,6 +18,7 @@ from autosinian.search.storage import (
 from autosinian.space.candidate import Candidate
 from autosinian.space.rules import Metric
 from autosinian.space.space import Space
+from autosinian.store.patience import Patience
 
 NETWORK_KEYS = ("supernet_sha256", "network_sha256")
 
@@ -46,12 +47,15 @@ class Earlier:
         return self.evaluation.metrics if self.evaluation else {}
 
 
-def read_earlier(name: str, url: str | None = None) -> tuple[Earlier, ...]:
-    """All finished trials of one study, by number. `url` is its storage, `studies/NAME.db` if None.
+def read_earlier(
+    name: str, url: str | None = None, patience: Patience | None = None
+) -> tuple[Earlier, ...]:
+    """All finished trials of one study, by number. `url` is its storage, `studies/NAME.db` if None;
+    `patience` says how long a database that is away is waited for.
 
     Raises `InputError` where there is no such study.
     """
-    return _finished(load_study(name, url))
+    return _finished(load_study(name, url, patience))
 
 
 def find_earlier(name: str, url: str) -> tuple[Earlier, ...]:
@@ -64,7 +68,12 @@ def find_earlier(name: str, url: str) -> tuple[Earlier, ...]:
 
 
 def read_all_earlier(
-    url: str, network: str, *, but: str, seed_from: str | None = None
+    url: str,
+    network: str,
+    *,
+    but: str,
+    seed_from: str | None = None,
+    patience: Patience | None = None,
 ) -> tuple[Earlier, ...]:
     """Those of every study in the storage `url` whose network has this SHA-256, except study `but`.
 
@@ -72,11 +81,11 @@ def read_all_earlier(
     in its own file. Raises `InputError` where `seed_from` is in neither.
     """
     found: list[Earlier] = []
-    storage = open_storage(url)
+    storage = open_storage(url, patience=patience)
     names = optuna.get_all_study_names(storage)
     if seed_from is not None:
         found += read_earlier(
-            seed_from, url if seed_from in names else storage_url(seed_from, None)
+            seed_from, url if seed_from in names else storage_url(seed_from, None), patience
         )
     for name in names:
         if name in (but, seed_from):

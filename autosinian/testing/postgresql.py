@@ -25,6 +25,15 @@ def find_binaries() -> Path | None:
     return next((p for p in places if (p / "initdb").exists() and (p / "postgres").exists()), None)
 
 
+def server_version() -> str:
+    """What the server says it is, e.g. `postgres (PostgreSQL) 15.8`; empty where there is none."""
+    binaries = find_binaries()
+    if binaries is None:
+        return ""
+    told = subprocess.run([binaries / "postgres", "--version"], capture_output=True, text=True)
+    return told.stdout.strip()
+
+
 class TemporaryServer:
     """A server in a folder of its own, reached by a socket there only; a context manager.
 
