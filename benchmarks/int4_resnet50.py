@@ -37,7 +37,7 @@ import numpy as np
 import torch
 
 from autosinian.int4.autoconfig import write_autoconfig
-from autosinian.int4.configurations import Configuration, configuration, default_configuration
+from autosinian.int4.configurations import Configuration, configuration
 from autosinian.int4.cpu_executor import CpuExecutor
 from autosinian.int4.gpu.chosen import as_autoconfig
 from autosinian.int4.gpu.compiling import Compiler
@@ -48,6 +48,7 @@ from autosinian.int4.gpu.launch import compile_task, kernels_version
 from autosinian.int4.gpu.plan import IMAGE, Layer, Plan, plan
 from autosinian.int4.gpu.timing import GpuLayerTimer, fill_randomly, network_seconds, timed_graph
 from autosinian.int4.known_kernels import known_rows
+from autosinian.int4.promising import default_configuration
 from autosinian.int4.tuning import (
     Ranking,
     best_choices,

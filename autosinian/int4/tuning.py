@@ -1,7 +1,7 @@
 """The search for the best kernel configuration of each layer; knows no GPU.
 
 Layers are measured by themselves first, equal shapes once, in rounds: one configuration of each
-tile, then the neighbours of the best tiles (`configurations.next_round`). Then the joint network
+tile, then the neighbours of the best tiles (`promising.next_round`). Then the joint network
 is measured with the best few of each shape exchanged, as neighbours share caches and a layer's own
 time is not all it costs.
 """
@@ -14,16 +14,15 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Protocol
 
-from autosinian.int4.configurations import (
-    Configuration,
+from autosinian.int4.configurations import Configuration, valid_configurations
+from autosinian.int4.layer_shape import LayerShape
+from autosinian.int4.promising import (
     candidates,
     first_round,
     nearest_configuration,
     next_round,
     rough_cost,
-    valid_configurations,
 )
-from autosinian.int4.layer_shape import LayerShape
 
 STOP_FACTOR = 3.0
 """A candidate this many times slower than the best so far is not measured to the end."""

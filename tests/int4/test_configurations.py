@@ -7,17 +7,14 @@ import pytest
 from autosinian.errors import InputError
 from autosinian.int4.configurations import (
     Configuration,
-    candidates,
     configuration,
     configurations,
-    default_configuration,
-    first_round,
-    next_round,
     refusal,
     require_valid,
     shared_bytes,
 )
 from autosinian.int4.layer_shape import LayerShape, ResidualShape
+from autosinian.int4.promising import candidates, default_configuration, first_round, next_round
 from tests.int4.recorded_times import BATCH, SHAPES, SHARED_BYTES
 
 EXPANSION = LayerShape(

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from autosinian.int4.configurations import Configuration, candidates, configurations, refusal
+from autosinian.int4.configurations import Configuration, configurations, refusal
 from autosinian.int4.layer_shape import LayerShape, ResidualShape
+from autosinian.int4.promising import candidates
 from autosinian.int4.tuning import (
     Timed,
     best_choices,

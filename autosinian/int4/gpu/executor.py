@@ -9,7 +9,7 @@ import triton
 from numpy.typing import NDArray
 
 from autosinian.engine.torch_lane import as_tensor
-from autosinian.int4.configurations import Configuration, default_configuration
+from autosinian.int4.configurations import Configuration
 from autosinian.int4.executor import check_images
 from autosinian.int4.gpu.compiling import CompileTask
 from autosinian.int4.gpu.device import Device
@@ -19,6 +19,7 @@ from autosinian.int4.gpu.plan import IMAGE, POOLED, Layer, Plan
 from autosinian.int4.gpu.pool import average_pool, linear, max_pool
 from autosinian.int4.gpu.prepared import PreparedLayer, on_device, prepare
 from autosinian.int4.known_kernels import known_configuration
+from autosinian.int4.promising import default_configuration
 
 _SLACK_BYTES = 1024
 _ELEMENTS = 1024

@@ -23,7 +23,7 @@ PLAN, SHARED = plan(NETWORK), open_device().shared_bytes
 
 def ids(**changes: int) -> Autoconfig:
     """What each launch has by default, changed."""
-    from autosinian.int4.configurations import default_configuration
+    from autosinian.int4.promising import default_configuration
 
     found = dict.fromkeys(autoconfig_names(NETWORK), 0)
     for layer in PLAN.layers:
