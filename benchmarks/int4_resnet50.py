@@ -518,8 +518,8 @@ class Benchmark:
             part = [(standing[shape], choice) for shape, choice in pairs[first : first + PART]]
             self.compile(part)
             for layer, choice in part:
-                right = self.check(executor, layer, choice, images)
-                rows.append({"shape": layer.shape.text, "id": choice.id, "exact": right})
+                exact = self.check(executor, layer, choice, images)
+                rows.append({"shape": layer.shape.text, "id": choice.id, "exact": exact})
             write(self.output / "exactness.csv", rows, self.about)
         right = sum(row["exact"] for row in rows)
         self.tell(

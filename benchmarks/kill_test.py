@@ -15,7 +15,6 @@ Exit code 1 where something is not so.
 """
 
 import argparse
-import csv
 import datetime
 import json
 import os
@@ -42,6 +41,7 @@ from autosinian.search.storage import load_study
 from autosinian.store import Store
 from autosinian.supernet import FORMAT, SupernetConfig
 from autosinian.supernet.families import build_supernet
+from verdict import tell
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STUDY = "killed"
@@ -310,17 +310,7 @@ def main() -> int:
         "interrupted": states["lost"],
         "complaints": len(found),
     }
-    print(json.dumps(row))
-    for text in found:
-        print(f"complaint: {text}", file=sys.stderr)
-    if arguments.output is not None:
-        new = not arguments.output.exists()
-        with arguments.output.open("a", newline="") as stream:
-            writer = csv.DictWriter(stream, list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
-    return 1 if found else 0
+    return tell(row, found, arguments.output)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,7 @@ Exit code 1 where something is not so. The server is one of this script's own.
 """
 
 import argparse
-import csv
 import datetime
-import json
 import os
 import random
 import signal
@@ -45,6 +43,7 @@ from autosinian.store.patience import Patience
 from autosinian.supernet import open_supernet
 from autosinian.testing.postgresql import TemporaryServer, find_binaries, server_version
 from study_throughput import REPOSITORY, SPACE, STUDY, measure
+from verdict import tell
 
 PATIENCE_S = 120.0
 
@@ -176,17 +175,7 @@ def main() -> int:
         "pauses_told": sum(len(told) // 2 for told in pauses),
         "complaints": len(found),
     }
-    print(json.dumps(row))
-    for text in found:
-        print(f"complaint: {text}", file=sys.stderr)
-    if arguments.output is not None:
-        new = not arguments.output.exists()
-        with arguments.output.open("a", newline="") as stream:
-            writer = csv.DictWriter(stream, list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
-    return 1 if found else 0
+    return tell(row, found, arguments.output)
 
 
 def _trials(url: str) -> int:

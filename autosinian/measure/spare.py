@@ -102,9 +102,9 @@ class Spares:
         arguments = [str(files.job), str(files.result), PARENT]
         with stderr.open("ab") as words, Path(os.devnull).open("rb") as nothing:
             given = (nothing.fileno(), words.fileno(), words.fileno())
-            pid = self._fork(python, devices, arguments, given)
-            if pid is not None:
-                return pid
+            forked = self._fork(python, devices, arguments, given)
+            if forked is not None:
+                return forked
             return subprocess.Popen(
                 _command(python, arguments),
                 env=_environment(devices),

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 from autosinian.engine.described import DescribedEngine
 from autosinian.engine.gpu import Gpu, select_gpus, visible_gpus
@@ -161,36 +162,32 @@ class Workers:
         self,
         job: Job,
         *,
-        time_limit_s: float,
-        memory_limit_bytes: int,
         started: process.Started = lambda: None,
+        **limits: Unpack[process.Limits],
     ) -> Measurement:
         """Measure in a worker process."""
         return process.run(
             job,
-            time_limit_s=time_limit_s,
-            memory_limit_bytes=memory_limit_bytes,
             python=self.python or None,
             spares=self._spares,
             started=started,
+            **limits,
         )
 
     def build(
         self,
         job: BuildJob,
         *,
-        time_limit_s: float,
-        memory_limit_bytes: int,
         started: process.Started = lambda: None,
+        **limits: Unpack[process.Limits],
     ) -> BuildResult:
         """Build an engine file in a worker process."""
         return process.build(
             job,
-            time_limit_s=time_limit_s,
-            memory_limit_bytes=memory_limit_bytes,
             python=self.python or None,
             spares=self._spares,
             started=started,
+            **limits,
         )
 
     def build_then_run(
@@ -198,19 +195,17 @@ class Workers:
         build_job: BuildJob,
         job: Job,
         *,
-        time_limit_s: float,
-        memory_limit_bytes: int,
         started: process.Started = lambda: None,
+        **limits: Unpack[process.Limits],
     ) -> process.BuiltAndRunning:
         """Build an engine file and run a job on it in one worker process."""
         return process.build_then_run(
             build_job,
             job,
-            time_limit_s=time_limit_s,
-            memory_limit_bytes=memory_limit_bytes,
             python=self.python or None,
             spares=self._spares,
             started=started,
+            **limits,
         )
 
     def find_server_qps(
@@ -219,20 +214,18 @@ class Workers:
         upper: float,
         start: float | None = None,
         *,
-        time_limit_s: float,
-        memory_limit_bytes: int,
         max_probes: int = 8,
+        **limits: Unpack[process.Limits],
     ) -> Measurement:
         """Measure the best Server rate, each probe in a worker process."""
         return server.find_server_qps(
             job,
             upper,
             start,
-            time_limit_s=time_limit_s,
-            memory_limit_bytes=memory_limit_bytes,
             python=self.python or None,
             spares=self._spares,
             max_probes=max_probes,
+            **limits,
         )
 
 

@@ -221,6 +221,8 @@ class StudyStorage(BaseStorage):
             except InputError:
                 raise  # the trial is as it was
             except Exception:
+                # It has ended, is not there, or what goes beside says that it is another's by now:
+                # whatever the reason, what waits must not be written to it later.
                 self._own.pop(trial_id, None)
                 raise
             if changed:

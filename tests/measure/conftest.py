@@ -10,7 +10,9 @@ from autosinian.measure.measurement import Job, Measurement
 from autosinian.measure.process import run
 from autosinian.space.candidate import EngineConfig
 from tests.engine.small_models import label_samples, write_label_model
+from tests.measure.slow_imports import IMPORT_S
 
+ROOT = Path(__file__).parents[2]
 SAMPLES = 300
 LIMITS: dict[str, Any] = {"time_limit_s": 60.0, "memory_limit_bytes": 2 << 30}
 
@@ -68,3 +70,13 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
         folder / "inputs.npy",
         folder / "labels.npy",
     )
+
+
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the slow library writes which processes imported it."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("SLOW_LIBRARY_S", str(IMPORT_S))
+    monkeypatch.setenv("SLOW_LIBRARY_LOG", str(tmp_path / "imports"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path / "imports"

@@ -12,8 +12,8 @@ import pytest
 from autosinian.errors import InputError, TrialFailure
 from autosinian.measure.device_feed import DevicesFeed
 from autosinian.measure.process import run
-from tests.measure.conftest import LIMITS, SAMPLES, Bench
-from tests.measure.test_process import ROOT, is_running, misbehaving, wait_until
+from tests.measure.conftest import LIMITS, ROOT, SAMPLES, Bench
+from tests.measure.test_process import is_running, misbehaving, wait_until
 
 TWO = (0, 1)
 

@@ -6,8 +6,8 @@ import pytest
 
 from autosinian.errors import TrialFailure
 from autosinian.measure.process import run
-from tests.measure.conftest import LIMITS, SAMPLES, Bench
-from tests.measure.test_process import ROOT, misbehaving
+from tests.measure.conftest import LIMITS, ROOT, SAMPLES, Bench
+from tests.measure.test_process import misbehaving
 
 SCENARIOS = ("Offline", "Server", "SingleStream", "MultiStream")
 

@@ -17,9 +17,7 @@ from autosinian.errors import InputError, TrialFailure
 from autosinian.measure.measurement import BuildJob
 from autosinian.measure.process import build, run
 from tests.engine.small_models import write_conv_model, write_unknown_operator_model
-from tests.measure.conftest import LIMITS, Bench
-
-ROOT = Path(__file__).parents[2]
+from tests.measure.conftest import LIMITS, ROOT, Bench
 
 
 def misbehaving(bench: Bench, name: str) -> dict[str, Any]:

@@ -14,20 +14,8 @@ from autosinian.errors import TrialFailure
 from autosinian.evaluate.quiet import alone, keep_working
 from autosinian.measure.workers import Workers
 from tests.measure.conftest import LIMITS, Bench
-from tests.measure.test_process import ROOT, is_running, misbehaving, wait_until
-
-SLOW = ["tests.measure.slow_library"]
-IMPORT_S = 1.0
-
-
-@pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the slow library writes which processes imported it."""
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("SLOW_LIBRARY_S", str(IMPORT_S))
-    monkeypatch.setenv("SLOW_LIBRARY_LOG", str(tmp_path / "imports"))
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    return tmp_path / "imports"
+from tests.measure.slow_imports import IMPORT_S, SLOW, importers
+from tests.measure.test_process import is_running, misbehaving, wait_until
 
 
 @pytest.fixture
@@ -35,11 +23,6 @@ def workers() -> Iterator[Workers]:
     opened = Workers(forks=False)
     yield opened
     opened.close()
-
-
-def importers(log: Path) -> list[int]:
-    """The processes that began to import the slow library, in order."""
-    return [int(line) for line in log.read_text().split()] if log.exists() else []
 
 
 def slow_job(bench: Bench, folder: Path) -> Any:

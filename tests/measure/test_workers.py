@@ -15,9 +15,8 @@ from autosinian.measure.measurement import BuildJob
 from autosinian.measure.process import run
 from autosinian.measure.workers import DEFAULT_CHOICE, WorkerChoice, check_alike, open_engine
 from tests.engine.small_models import write_conv_model
-from tests.measure.conftest import LIMITS, SAMPLES, Bench
+from tests.measure.conftest import LIMITS, ROOT, SAMPLES, Bench
 
-ROOT = Path(__file__).parents[2]
 NO_GPU = pytest.mark.skipif(bool(visible_gpus()), reason="tells what is told without a GPU")
 
 

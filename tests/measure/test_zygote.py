@@ -23,20 +23,8 @@ from autosinian.measure.process import build, run
 from autosinian.measure.workers import Workers
 from tests.engine.small_models import write_conv_model, write_unknown_operator_model
 from tests.measure.conftest import LIMITS, Bench
-from tests.measure.test_process import ROOT, is_running, misbehaving, wait_until
-
-SLOW = ["tests.measure.slow_library"]
-IMPORT_S = 1.0
-
-
-@pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the slow library writes which processes imported it."""
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("SLOW_LIBRARY_S", str(IMPORT_S))
-    monkeypatch.setenv("SLOW_LIBRARY_LOG", str(tmp_path / "imports"))
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    return tmp_path / "imports"
+from tests.measure.slow_imports import IMPORT_S, SLOW, importers
+from tests.measure.test_process import is_running, misbehaving, wait_until
 
 
 @pytest.fixture
@@ -44,11 +32,6 @@ def workers(log: Path) -> Iterator[Workers]:
     opened = Workers()
     yield opened
     opened.close()
-
-
-def importers(log: Path) -> list[int]:
-    """The processes that imported the slow library, in order."""
-    return [int(line) for line in log.read_text().split()] if log.exists() else []
 
 
 def ready(workers: Workers, modules: list[str] = SLOW) -> None:
@@ -76,6 +59,18 @@ def told(folder: Path) -> dict[str, Any]:
     """What the telling engine wrote of its process."""
     value: dict[str, Any] = json.loads((folder / "own.told").read_text())
     return value
+
+
+def killing(ids: Path, victim: int | None = None) -> subprocess.Popen[bytes]:
+    """A process that kills `victim`, or the first in `ids`, as soon as that file is there."""
+    code = (
+        "import os, signal, sys, time; from pathlib import Path\n"
+        "while not Path(sys.argv[1]).exists(): time.sleep(0.02)\n"
+        "words = sys.argv[2:] or Path(sys.argv[1]).read_text().split()\n"
+        "os.kill(int(words[0]), signal.SIGKILL)\n"
+    )
+    given = [] if victim is None else [str(victim)]
+    return subprocess.Popen([sys.executable, "-c", code, str(ids), *given])
 
 
 def test_every_worker_is_a_fresh_process_and_imports_nothing_again(
@@ -186,12 +181,7 @@ def test_a_worker_killed_in_the_middle_leaves_the_next_one_alone(
     ready(workers)
     victim = job_of(bench, "HangingEngine", tmp_path / "one")
     ids = tmp_path / "one" / "own.ids"
-    code = (
-        "import os, signal, sys, time; from pathlib import Path\n"
-        "while not Path(sys.argv[1]).exists(): time.sleep(0.02)\n"
-        "os.kill(int(Path(sys.argv[1]).read_text().split()[0]), signal.SIGKILL)\n"
-    )
-    killer = subprocess.Popen([sys.executable, "-c", code, str(ids)])
+    killer = killing(ids)
     with pytest.raises(TrialFailure, match="killed by SIGKILL from outside") as raised:
         workers.run(victim, **LIMITS)
     killer.wait()
@@ -208,12 +198,7 @@ def test_workers_die_with_the_process_they_were_forked_from(
     ready(workers)
     victim = job_of(bench, "HangingEngine", tmp_path / "one")
     ids = tmp_path / "one" / "own.ids"
-    code = (
-        "import os, signal, sys, time; from pathlib import Path\n"
-        "while not Path(sys.argv[1]).exists(): time.sleep(0.02)\n"
-        "os.kill(int(sys.argv[2]), signal.SIGKILL)\n"
-    )
-    killer = subprocess.Popen([sys.executable, "-c", code, str(ids), str(importers(log)[0])])
+    killer = killing(ids, importers(log)[0])
     with pytest.raises(TrialFailure, match="killed by SIGKILL from outside") as raised:
         workers.run(victim, **LIMITS)
     killer.wait()
