@@ -170,6 +170,9 @@ class DeviceBuffer:
         kind = runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
         target = self.address + offset
         checked(runtime.cudaMemcpy(target, content.ctypes.data, content.nbytes, kind))
+        # From pageable memory the call may end before its last part has arrived, and no other
+        # stream would wait for that.
+        checked(runtime.cudaStreamSynchronize(0))
 
     def close(self) -> None:
         """Free it."""

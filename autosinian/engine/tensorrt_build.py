@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from onnx import helper
 
 from autosinian.engine.network_input import NetworkInput
 from autosinian.engine.tensorrt_log import fresh_log, last_words, one_line
@@ -122,9 +123,11 @@ def variants(
 
 
 def with_batch(model: onnx.ModelProto, size: int | None) -> onnx.ModelProto:
-    """A copy whose input and output have a batch of `size`, or of any size."""
+    """A copy whose input and output have a batch of `size`, or of any size, and whose convolutions
+    all tell their kernel's shape."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
+    _tell_kernel_shapes(result.graph)
     constants = {item.name for item in result.graph.initializer}
     for item in (*result.graph.input, *result.graph.output):
         if item.name not in constants:
@@ -136,6 +139,20 @@ def with_batch(model: onnx.ModelProto, size: int | None) -> onnx.ModelProto:
                 batch.dim_value = size
     del result.graph.value_info[:]
     return result
+
+
+def _tell_kernel_shapes(graph: onnx.GraphProto) -> None:
+    """ONNX lets a convolution leave it to its weights; TensorRT 8 refuses that where they are
+    dequantized."""
+    shapes = {item.name: tuple(item.dims) for item in graph.initializer}
+    for node in graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.input[0] in shapes:
+            shapes[node.output[0]] = shapes[node.input[0]]
+        told = {attribute.name for attribute in node.attribute}
+        if node.op_type in ("Conv", "ConvTranspose") and "kernel_shape" not in told:
+            weights = shapes.get(node.input[1])
+            if weights is not None:
+                node.attribute.append(helper.make_attribute("kernel_shape", weights[2:]))
 
 
 def build(

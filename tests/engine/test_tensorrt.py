@@ -194,6 +194,22 @@ def test_samples_of_any_size_are_gathered_whole(sample_bytes: int, on_device: bo
         part.close()
 
 
+def test_what_is_written_to_the_device_is_there_for_every_stream() -> None:
+    from autosinian.engine import cuda
+
+    cuda.start()
+    size = (4 << 20) + 5
+    there, back, stream = cuda.DeviceBuffer(size), cuda.PinnedBuffer(size), cuda.Stream()
+    for value in range(50):
+        content = np.full(size, value, np.uint8)  # pageable memory
+        there.write(content)
+        cuda.copy_to_host(back, there, size, stream)
+        stream.synchronize()
+        np.testing.assert_array_equal(back.view(np.uint8, size), content)
+    for part in (there, back, stream):
+        part.close()
+
+
 def test_odd_samples_lie_in_host_or_device_memory(engine: TensorRtEngine, tmp_path: Path) -> None:
     path = write_conv_model(tmp_path / "model.onnx", int8=True, size=5)
     opened(engine, path, "int8", 6).close()

@@ -36,7 +36,7 @@ from autosinian.errors import InputError, TrialFailure
 from tests.engine.gpu_models import mobile_model, residual_model, written
 from tests.engine.gpu_models import quantized as with_qdq
 from tests.engine.rtx_layers import GENERATIONS, Layer, built, nodes_of, rtx
-from tests.engine.small_models import write_unknown_operator_model
+from tests.engine.small_models import write_conv_model, write_unknown_operator_model
 from tests.quantize.conftest import Quantized, quantized  # noqa: F401  (a fixture)
 
 FAMILIES = ("proxyless", "mobilenet_v3", "resnet")
@@ -196,6 +196,20 @@ def test_the_batch_is_one_number_or_any() -> None:
     free = with_batch(fixed, None)
     assert free.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
     onnx.checker.check_model(free)
+
+
+def test_every_convolution_tells_its_kernel_as_tensorrt_8_demands(tmp_path: Path) -> None:
+    silent = onnx.load(write_conv_model(tmp_path / "model.onnx", int8=True))
+    told = with_batch(silent, 2)
+    shapes = {
+        tuple(attribute.ints)
+        for node in told.graph.node
+        for attribute in node.attribute
+        if attribute.name == "kernel_shape"
+    }
+    assert shapes == {(3, 3)}
+    assert [n.op_type for n in told.graph.node] == [n.op_type for n in silent.graph.node]
+    assert not any(a.name == "kernel_shape" for n in silent.graph.node for a in n.attribute)
 
 
 def spec(precision: str, *, implicit: bool = False) -> BuildSpec:
