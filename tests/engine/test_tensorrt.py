@@ -118,7 +118,7 @@ def engine() -> TensorRtEngine:
 def opened(
     engine: TensorRtEngine, model: Path, precision: str, batch: int, **options: int | bool | str
 ) -> ResidentSession:
-    config = EngineConfig.make("tensorrt", batch, **{"optimization_level": 1, **options})
+    config = EngineConfig.make("tensorrt", batch, **{"optimization_level": 0, **options})
     file = model.with_suffix(".engine")
     engine.build(model, precision, config, file)
     session: ResidentSession = engine.open(file, config)
@@ -216,7 +216,7 @@ def test_odd_samples_lie_in_host_or_device_memory(engine: TensorRtEngine, tmp_pa
     generator = np.random.default_rng(0)
     samples = generator.standard_normal((40, 3, 5, 5)).astype(np.float32)
     for where in ("host", "device"):
-        config = EngineConfig.make("tensorrt", 6, optimization_level=1, samples=where)
+        config = EngineConfig.make("tensorrt", 6, optimization_level=0, samples=where)
         session = engine.open(path.with_suffix(".engine"), config)
         session.place(samples)
         for count in (1, 2, 5, 6):
@@ -237,7 +237,7 @@ def test_what_needs_no_rebuild_changes_without_one(engine: TensorRtEngine, tmp_p
         {"graphs": False, "samples": "device"},
     ]
     for options in several:
-        config = EngineConfig.make("tensorrt", 4, **{"optimization_level": 1} | options)
+        config = EngineConfig.make("tensorrt", 4, **{"optimization_level": 0} | options)
         session = engine.open(file, config)
         assert session.streams == options.get("streams", 1)
         session.place(inputs)
@@ -248,7 +248,7 @@ def test_what_needs_no_rebuild_changes_without_one(engine: TensorRtEngine, tmp_p
     with pytest.raises(InputError, match="partial_batch was 'pad' and is to be 'ladder'"):
         engine.open(
             file,
-            EngineConfig.make("tensorrt", 4, optimization_level=1, partial_batch="ladder"),
+            EngineConfig.make("tensorrt", 4, optimization_level=0, partial_batch="ladder"),
         )
 
 
@@ -321,7 +321,7 @@ def test_many_samples_can_be_placed_again_and_again(engine: TensorRtEngine, tmp_
     path = written(residual_model(), tmp_path / "model.onnx")
     opened(engine, path, "fp16", 16).close()
     for where in ("host", "device"):
-        config = EngineConfig.make("tensorrt", 16, optimization_level=1, samples=where)
+        config = EngineConfig.make("tensorrt", 16, optimization_level=0, samples=where)
         session = engine.open(path.with_suffix(".engine"), config)
         for count in (300, 3, 3000):
             samples = np.zeros((count, 3, 24, 24), np.float32)
