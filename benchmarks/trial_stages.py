@@ -14,6 +14,7 @@ import datetime
 import json
 import statistics
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,8 @@ def row(what: str, record: Record, evaluation: Evaluation, wall_s: float) -> dic
     }
 
 
-def again(outcome: Outcome, count: int, choice: WorkerChoice) -> list[dict[str, Any]]:
+def again(outcome: Outcome, count: int, choice: WorkerChoice) -> Iterator[dict[str, Any]]:
     """Trials of the best candidates, whose engine files are there."""
-    rows = []
     with tempfile.TemporaryDirectory() as folder:
         # Another database, where no accuracy is known, with the same files.
         url = f"sqlite:///{folder}/again.db"
@@ -72,11 +72,10 @@ def again(outcome: Outcome, count: int, choice: WorkerChoice) -> list[dict[str, 
                     found = bench.evaluator.evaluate(candidate, f"again-{number}")
                     line = row(what, record, found, sum(found.stage_s.values()))
                     print(f"{what:14} {line['overhead_s']:6.2f} s  {line['stage_s']}", flush=True)
-                    rows.append(line)
+                    yield line
         finally:
             bench.workers.close()
             bench.store.close()
-    return rows
 
 
 def summarize(rows: list[dict[str, Any]]) -> None:
@@ -128,8 +127,9 @@ def main() -> None:
     write(arguments.output, before, common, rows)
     if arguments.again:
         choice = WorkerChoice.parse(arguments.worker_python, arguments.devices)
-        rows += again(outcome, arguments.again, choice)
-        write(arguments.output, before, common, rows)
+        for line in again(outcome, arguments.again, choice):
+            rows.append(line)
+            write(arguments.output, before, common, rows)
     print(
         f"{len(outcome.records)} trials in {common['search_s']} s on {outcome.versions['device']}"
     )
