@@ -5,12 +5,15 @@
 Each process asks for a candidate (uniform draws, each claimed), measures it and tells the result,
 through the storage, the claims and the order of writing that a search uses; only the measurement is
 cheap: a matrix product of the candidate's batch and resolution, timed. Then every trial is looked
-for: none lost, none twice. PostgreSQL is a server of this script's own, on the same machine.
+for: none lost, none twice. PostgreSQL is a server of this script's own, on the same machine, or
+with `--postgresql URL` one that runs already: each run has a database of its own there, dropped
+at its end, so the user of the URL must be allowed to create one.
 
 The two storages are measured in turn, `--rounds` times, for the machine may be busy with something
 else: `load` is its load average when a run begins, `cpu_s` what the run itself took of the
-processors, the server's share included. Timed is from the first trial's beginning to the last
-one's end, not the processes' start and exit.
+processors, the server's share included where it is on this machine; `file_system` is that of the
+database's files, `cores` those that this process and its children may use. Timed is from the first
+trial's beginning to the last one's end, not the processes' start and exit.
 """
 
 import argparse
@@ -23,12 +26,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import psutil
+import sqlalchemy as sa
 
 from autosinian import __version__
 from autosinian.engine.processor import processor_name, usable_cores
@@ -44,6 +50,7 @@ from autosinian.space.candidate import Candidate
 from autosinian.space.document import parse_document
 from autosinian.space.space import Space
 from autosinian.store import Store
+from autosinian.store.database import storage_error
 from autosinian.store.patience import Patience
 from autosinian.supernet import open_supernet
 from autosinian.testing.postgresql import TemporaryServer, find_binaries, server_version
@@ -103,11 +110,24 @@ class Run:
     rate: float
     cpu_s: float
     load: float
+    server: str
+    file_system: str
     complaints: list[str] = field(default_factory=list)
 
 
-def run(url: str, processes: int, trials: int, folder: Path, server: int | None) -> Run:
-    """One storage; `server` is the database's own process."""
+@dataclass(frozen=True)
+class Database:
+    """One that is empty: its URL, its server's own process and version, where its files are."""
+
+    url: str
+    process: int | None = None
+    version: str = ""
+    file_system: str = ""
+
+
+def run(database: Database, processes: int, trials: int, folder: Path) -> Run:
+    """Trials added to one database."""
+    url, server, file_system = database.url, database.process, database.file_system
     command = [sys.executable, __file__, "--work", url, "--trials", str(trials)]
     path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
@@ -146,7 +166,7 @@ def run(url: str, processes: int, trials: int, folder: Path, server: int | None)
     claims = Counter(claim.state for claim in Store(url, STUDY).claims())
     if claims != {"done": wanted}:
         found.append(f"the claims are {dict(claims)}")
-    return Run(wanted / seconds, cpu_s, load, found)
+    return Run(wanted / seconds, cpu_s, load, database.version, file_system, found)
 
 
 def _cpu_of(server: int | None) -> float:
@@ -169,6 +189,9 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=100, help="of each process")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--time", type=float, default=float("inf"), help="begin no run after (s)")
+    parser.add_argument(
+        "--postgresql", metavar="URL", help="a server that runs already, in place of an own one"
+    )
     parser.add_argument("--output", type=Path)
     parser.add_argument("--work", metavar="URL", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -180,13 +203,14 @@ def main() -> int:
         for processes in arguments.processes:
             if time.monotonic() - begin > arguments.time:
                 continue
-            runs = measure_storages(processes, arguments.trials)
+            runs = measure_storages(processes, arguments.trials, arguments.postgresql)
             for storage, found in runs.items():
                 row = {
                     "date": datetime.date.today().isoformat(),
                     "device": processor_name(),
                     "cores": usable_cores(),
-                    "server": "" if storage == "sqlite" else server_version(),
+                    "server": found.server,
+                    "file_system": found.file_system,
                     "autosinian": __version__,
                     "optuna": version("optuna"),
                     "sqlalchemy": version("sqlalchemy"),
@@ -212,17 +236,68 @@ def main() -> int:
     return 1 if any(row["complaints"] for row in rows) else 0
 
 
-def measure_storages(processes: int, trials: int) -> dict[str, Run]:
-    """`run` for each storage, both empty at first."""
+def measure_storages(processes: int, trials: int, server: str | None) -> dict[str, Run]:
+    """`run` for each storage, both empty at first; `server` is the URL of one that runs already."""
     with tempfile.TemporaryDirectory(prefix="autosinian-throughput-") as folder:
         place = Path(folder)
-        found = {"sqlite": run(f"sqlite:///{place / 'study.db'}", processes, trials, place, None)}
-        if find_binaries() is None:
+        file = Database(f"sqlite:///{place / 'study.db'}", file_system=_file_system(place))
+        found = {"sqlite": run(file, processes, trials, place)}
+        if server is not None:
+            with database_of(server) as database:
+                found["postgresql"] = run(database, processes, trials, place)
+        elif find_binaries() is None:
             print("no PostgreSQL server is installed", file=sys.stderr)
         else:
-            with TemporaryServer() as server:
-                found["postgresql"] = run(server.url, processes, trials, place, server.process)
+            with TemporaryServer() as own:
+                files = _file_system(own.folder)
+                database = Database(own.url, own.process, server_version(), files)
+                found["postgresql"] = run(database, processes, trials, place)
         return found
+
+
+@contextmanager
+def database_of(server: str) -> Iterator[Database]:
+    """A database of a running server while the block runs. Raises `InputError`."""
+    name = f"autosinian_throughput_{os.getpid()}_{time.time_ns()}"
+    try:
+        url = sa.make_url(server)
+        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            told = connection.execute(sa.text("SHOW server_version")).scalar_one()
+            process = _postmaster(connection.execute(sa.text("SELECT pg_backend_pid()")).scalar())
+            files = ""
+            if process is not None:
+                files = connection.execute(sa.text("SHOW data_directory")).scalar_one()
+            connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE template0"))
+    except sa.exc.SQLAlchemyError as error:
+        raise storage_error(server, error) from error
+    try:
+        yield Database(
+            url.set(database=name).render_as_string(hide_password=False),
+            process,
+            f"postgres (PostgreSQL) {told}",
+            _file_system(Path(files)) if files else "",
+        )
+    finally:
+        with engine.connect() as connection:
+            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+        engine.dispose()
+
+
+def _postmaster(backend: int | None) -> int | None:
+    """The server's own process, of one that serves us; None where it is on another machine."""
+    try:
+        parent = psutil.Process(backend).parent()
+    except psutil.Error:
+        return None
+    return parent.pid if parent is not None and parent.name() == "postgres" else None
+
+
+def _file_system(path: Path) -> str:
+    """Its type and where it is mounted, e.g. `ext4 on /`."""
+    mounted = {Path(p.mountpoint): p.fstype for p in psutil.disk_partitions(all=True)}
+    place = next((p for p in (path.resolve(), *path.resolve().parents) if p in mounted), None)
+    return f"{mounted[place]} on {place}" if place is not None else ""
 
 
 if __name__ == "__main__":
