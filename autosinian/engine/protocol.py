@@ -185,6 +185,16 @@ class FormatEngine(Engine, Protocol):
         ...
 
 
+@runtime_checkable
+class RehearsingEngine(Engine, Protocol):
+    """An engine whose `open` is quicker in a process that has run the model before."""
+
+    def rehearse(self, model: Path, precision: str, config: EngineConfig) -> None:
+        """Load what running `model` with `config` will need, while another process builds the
+        engine file. Raises what `build` does; nothing may depend on it but time."""
+        ...
+
+
 def model_format(engine: Engine) -> str:
     """The form of model that `engine` builds."""
     return engine.model_format if isinstance(engine, FormatEngine) else "onnx"

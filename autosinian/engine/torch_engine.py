@@ -174,6 +174,16 @@ class TorchEngine:
         )
         write_engine_file(engine_file, header, {"onnx": content})
 
+    def rehearse(self, model: Path, precision: str, config: EngineConfig) -> None:
+        """On a GPU, load the kernels of each convolution, which takes every process seconds."""
+        options = complete_options(self, config)
+        if self._gpu is None or options["compile"] != "none":
+            return
+        from autosinian.engine.torch_graph import read_onnx
+        from autosinian.engine.torch_session import rehearse
+
+        rehearse(read_onnx(model), f"model {model}", precision, config.batch_size, options)
+
     def open(self, engine_file: Path, config: EngineConfig) -> DeviceSession:
         """Load `engine_file` with every option of `config`."""
         header, sections, options = read_for(self, engine_file, config)

@@ -54,6 +54,14 @@ def prove(
     return network
 
 
+def rehearse(
+    content: bytes, told: str, precision: str, batch_size: int, options: Mapping[str, Any]
+) -> None:
+    """`prove`, and leave the GPU's memory to others."""
+    prove(content, told, precision, batch_size, options)
+    torch.cuda.empty_cache()
+
+
 def open_session(
     content: bytes, told: str, precision: str, batch_size: int, options: Mapping[str, Any]
 ) -> DeviceSession:

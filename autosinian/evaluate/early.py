@@ -5,7 +5,7 @@ import os
 from autosinian.engine.processor import usable_cores
 from autosinian.engine.protocol import Engine
 from autosinian.evaluate.quiet import keep_working
-from autosinian.measure import Job
+from autosinian.measure import BuildJob, Job
 from autosinian.measure.workers import Workers
 
 # Several processes that get ready at once take longer each where cores are few.
@@ -52,13 +52,25 @@ class EarlyWorkers:
         if not self._workers.opens_early:
             self.prepare()
 
+    def rehearse(self, job: Job, build: BuildJob) -> None:
+        """Have the worker of a performance run get ready while its engine file is built: by
+        running the model where it may `open` the file early, else as `prepare` does.
+        """
+        if self._opens(job):
+            self._workers.open_early(job, build=build)
+        else:
+            self.prepare()
+
     def open(self, job: Job) -> None:
         """Have the worker of a performance run open the engine file while accuracy is judged.
 
         Only where cores suffice for two at once. A Server run begins with a search for its rate.
         """
-        if self._worth and self._at_once >= 2 and job.scenario != "Server":
+        if self._opens(job) and not self._workers.built(job):
             self._workers.open_early(job)
+
+    def _opens(self, job: Job) -> bool:
+        return self._worth and self._at_once >= 2 and job.scenario != "Server"
 
     @property
     def _worth(self) -> bool:

@@ -118,9 +118,7 @@ class Evaluator:
             engine_file, running = self._build(candidate, model, run_name, part=part)
             if running is not None:
                 work.callback(running.close)
-            self._early.open(
-                self._jobs.performance(candidate, engine_file, self._order[0], run_name)
-            )
+            self._early.open(self._first_performance(candidate, engine_file, run_name))
         files = {"model": self._below(model), "engine": self._below(engine_file)}
         data_keys = self.networks.data_keys(candidate)
         data_keys["search"] = self.arrays.get("search", candidate.subnet.resolution).key
@@ -210,12 +208,25 @@ class Evaluator:
         first = None
         if len(self.workers.devices) <= 1:
             first = self._first_accuracy(candidate, engine_file, run_name, part=part)
-        if first is None:
-            self.workers.build(job, **self._limits, started=self._early.prepare)
-            return engine_file, None
-        return engine_file, self.workers.build_then_run(
-            job, first, **self._limits, started=self._early.prepare
-        )
+        performance = self._first_performance(candidate, engine_file, run_name)
+
+        def build(started: Callable[[], None]) -> BuiltAndRunning | None:
+            if first is None:
+                self.workers.build(job, **self._limits, started=started)
+                return None
+            return self.workers.build_then_run(job, first, **self._limits, started=started)
+
+        try:
+            running = build(lambda: self._early.rehearse(performance, job))
+        except TrialFailure as failure:
+            # Two at once may be what the device has no room for.
+            if not self.workers.end_early() or "memory" not in failure.reason:
+                raise
+            running = build(self._early.prepare)
+        return engine_file, running
+
+    def _first_performance(self, candidate: Candidate, engine_file: Path, run_name: str) -> Job:
+        return self._jobs.performance(candidate, engine_file, self._order[0], run_name)
 
     def _first_accuracy(
         self, candidate: Candidate, engine_file: Path, run_name: str, *, part: bool

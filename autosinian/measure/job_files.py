@@ -8,8 +8,8 @@ from autosinian.content import write_json
 
 READY, OPENED = b"r", b"o"
 """What a spare writes on stdout: that it waits for a job, and that it has opened the job's file."""
-GO = b"go\n"
-"""Leave to measure, for one that has opened its job's file."""
+BUILT, GO = b"built\n", b"go\n"
+"""To a process that was given its job early: the engine file is there; leave to measure."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from autosinian.measure.forks import (
     Zygotes,
 )
 from autosinian.measure.job_files import JobFiles
-from autosinian.measure.measurement import Job
+from autosinian.measure.measurement import BuildJob, Job
 from autosinian.measure.waiting import Early, Kind, Spare, end_process, hand_over
 
 
@@ -114,22 +114,36 @@ class Spares:
                 start_new_session=True,
             )
 
-    def open_early(self, job: Job, *, python: Sequence[str] | None = None) -> None:
+    def open_early(
+        self, job: Job, *, python: Sequence[str] | None = None, build: BuildJob | None = None
+    ) -> None:
         """Have a process open the job's engine file and wait for leave to measure.
 
-        Returns at once; one that was opened before is ended. What goes wrong is left to `run`.
-        Raises `RuntimeError` within `resting`.
+        Where that file is still being built by `build`, the process rehearses it until `built`
+        tells it that it is there. Returns at once; one that was opened before is ended. What goes
+        wrong is left to `run`. Raises `RuntimeError` within `resting`.
         """
         self._check_not_resting()
         self.end_early()
         kind, files = Kind.of(python, job.devices), JobFiles(Path(job.output_folder), "run")
-        files.write({"kind": "run", "job": job.to_dict()})
+        told = {"kind": "run", "job": job.to_dict()}
+        files.write(told if build is None else {**told, "rehearse": build.to_dict()})
         files.stderr.write_bytes(b"")
         process = self._hand_over_to_spare(kind, files, files.stderr, hold=True)
         if process is None:
             self._waiting.append(Spare(kind, self._start_spare(kind, "", (), ())))
             process = self._hand_over_to_spare(kind, files, files.stderr, hold=True)
-        self._early = None if process is None else Early(job, process)
+        early = None if process is None else Early(job, process, rehearses=build is not None)
+        self._early = early
+
+    def built(self, job: Job) -> bool:
+        """Tell the process that was given `job` early that its engine file is there; whether there
+        is one.
+        """
+        if self._early is None or self._early.job != job:
+            return False
+        self._early.built()
+        return True
 
     @property
     def opens_early(self) -> bool:

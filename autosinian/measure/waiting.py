@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autosinian.measure.forks import WorkerProcess
-from autosinian.measure.job_files import GO, OPENED, READY, JobFiles
+from autosinian.measure.job_files import BUILT, GO, OPENED, READY, JobFiles
 from autosinian.measure.measurement import Job
 
 
@@ -43,15 +43,31 @@ class Spare:
 
 
 class Early:
-    """A process that opens its job's engine file and then waits for leave to measure."""
+    """A process that opens its job's engine file and then waits for leave to measure.
 
-    def __init__(self, job: Job, process: WorkerProcess) -> None:
+    One that `rehearses` begins while that file is built, and needs to be told when it is there.
+    """
+
+    def __init__(self, job: Job, process: WorkerProcess, *, rehearses: bool = False) -> None:
         self.job, self.process = job, process
+        self._rehearses = rehearses
         self._opened: bool | None = None
 
+    def built(self) -> None:
+        """Tell it, once, that the engine file is there."""
+        if self._rehearses:
+            self._rehearses = False
+            self._tell(BUILT)
+
     def settle(self) -> bool:
-        """Wait until the file is open; false where the process has ended instead."""
+        """Wait until the file is open; false where the process has ended instead.
+
+        A process whose file was not built is ended.
+        """
         assert self.process.stdout is not None
+        if self._rehearses:
+            self.end()
+            self._rehearses, self._opened = False, False
         while self._opened is None:
             byte = self.process.stdout.read(1)
             if byte != READY:
@@ -60,20 +76,25 @@ class Early:
 
     def go(self) -> bool:
         """Give leave to measure, once; false where the process has ended, which is waited for."""
-        assert self.process.stdin is not None
         # Its pipe may outlive a killed process by the time its threads take to end.
-        if self.settle() and self.process.poll() is None:
-            with contextlib.suppress(BrokenPipeError):
-                self.process.stdin.write(GO)
-                self.process.stdin.flush()
-                close_pipes(self.process)
-                return True
+        if self.settle() and self.process.poll() is None and self._tell(GO):
+            close_pipes(self.process)
+            return True
         self.end()
         return False
 
     def end(self) -> None:
         """Kill the process."""
         end_process(self.process)
+
+    def _tell(self, word: bytes) -> bool:
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(word)
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            return False
+        return True
 
 
 def hand_over(process: WorkerProcess, files: JobFiles, stderr: Path, *, hold: bool) -> bool:

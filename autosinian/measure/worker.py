@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from autosinian.content import write_json
+from autosinian.engine.protocol import RehearsingEngine
 from autosinian.engine.registry import get_engine
 from autosinian.errors import AutosinianError, InputError, TrialFailure
 from autosinian.measure.job_files import OPENED, READY, JobFiles
@@ -49,6 +50,9 @@ def main(arguments: list[str]) -> NoReturn:
     if told.get("build_first") is not None:
         _build_first(BuildJob.from_dict(told["build_first"]))
     job = read_job(told)
+    if told.get("rehearse") is not None:
+        assert isinstance(job, Job)
+        _rehearse(BuildJob.from_dict(told["rehearse"]), job)
     try:
         if isinstance(job, BuildJob):
             value = asdict(_build(job))
@@ -69,7 +73,8 @@ def main(arguments: list[str]) -> NoReturn:
 def read_job(value: dict[str, Any]) -> Job | BuildJob | DescribeJob:
     """The job in a job file: `{"kind": "build" | "describe" | "run", "job": {...}}`.
 
-    A run may have `build_first` beside it, the job of building its engine file in this process.
+    A run may have `build_first` beside it, the job of building its engine file in this process, or
+    `rehearse`, the same job in another process meanwhile.
     """
     if value["kind"] == "build":
         return BuildJob.from_dict(value["job"])
@@ -166,6 +171,19 @@ def _build_first(job: BuildJob) -> None:
     except BaseException as error:  # noqa: BLE001  (written down as the job's result)
         _end_failed(result_file, job, error)
     _write(result_file, value, tells_memory=True)
+
+
+def _rehearse(build: BuildJob, job: Job) -> None:
+    """Load what the job will need, as far as the engine can, until its engine file is there."""
+    config = engine_config(job.engine)
+    engine = get_engine(config.engine)
+    if isinstance(engine, RehearsingEngine):
+        # What fails here fails again where it is told.
+        with contextlib.suppress(AutosinianError, ImportError, OSError, RuntimeError, ValueError):
+            engine.rehearse(Path(build.model), build.precision, config)
+    signal.alarm(0)  # a build may take its time
+    _line_or_end()
+    signal.alarm(_READY_S)
 
 
 def _build(job: BuildJob) -> BuildResult:

@@ -134,12 +134,18 @@ class Workers:
             held=held,
         )
 
-    def open_early(self, job: Job) -> None:
+    def open_early(self, job: Job, *, build: BuildJob | None = None) -> None:
         """Have a worker open the engine file of a job that `run` may be asked for next.
 
         See `autosinian.measure.spare.Spares.open_early`. Not while a measurement runs.
         """
-        self._spares.open_early(job, python=self.python or None)
+        self._spares.open_early(job, python=self.python or None, build=build)
+
+    def built(self, job: Job) -> bool:
+        """Tell the worker that was given `job` early that its engine file is there; whether there
+        is one.
+        """
+        return self._spares.built(job)
 
     @property
     def opens_early(self) -> bool:

@@ -105,6 +105,20 @@ def test_where_cores_are_many_the_performance_runs_worker_opens_the_engine_file_
         pass  # nobody of ours works on
 
 
+def test_where_cores_are_many_the_performance_runs_worker_rehearses_during_the_build(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autosinian.evaluate.early.usable_cores", lambda: 16)
+    candidate = replace(bench.space.baseline(), subnet=bench.network.smallest(16))
+    found = bench.evaluator.evaluate(candidate, "rehearsed")
+    assert found.measurements[0].valid
+    job = bench.folder / "runs" / "rehearsed" / "Offline-PerformanceOnly" / "run_job.json"
+    (build,) = (bench.folder / "runs").glob("build-*")
+    rehearsed = json.loads(job.read_text())["rehearse"]
+    assert rehearsed == json.loads((build / "build_job.json").read_text())["job"]
+    assert not bench.workers.opens_early
+
+
 def test_a_trial_that_fails_leaves_a_worker_for_the_next(bench: Workbench) -> None:
     candidate = replace(bench.space.baseline(), subnet=bench.network.smallest(16))
     broken = replace(candidate, engine=EngineConfig.make(candidate.engine.engine, 0))

@@ -45,6 +45,22 @@ class AbortingEngine(_Wrapped):
         os.abort()
 
 
+class RehearsingEngine(_Wrapped):
+    """Tells in a file beside the engine file when it rehearses and opens, and in which process."""
+
+    def rehearse(self, model: Path, precision: str, config: EngineConfig) -> None:
+        self._tell(Path(os.environ["REHEARSALS"]), "rehearse")
+        if "FAILING_REHEARSAL" in os.environ:
+            raise RuntimeError("out of memory")
+
+    def misbehave(self, engine_file: Path) -> None:
+        self._tell(Path(os.environ["REHEARSALS"]), "open")
+
+    def _tell(self, path: Path, word: str) -> None:
+        with path.open("a") as stream:
+            stream.write(f"{word} {os.getpid()}\n")
+
+
 class ExitingEngine(_Wrapped):
     def misbehave(self, engine_file: Path) -> None:
         print("about to exit", file=sys.stderr, flush=True)
