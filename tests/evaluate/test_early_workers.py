@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autosinian.errors import InputError
+from autosinian.errors import InputError, TrialFailure
 from autosinian.evaluate.quiet import alone
 from autosinian.search.space_file import read_space
 from autosinian.search.workbench import Workbench, open_workbench
@@ -19,14 +19,24 @@ IMPORT_S = 2.0
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Workbench]:
+    yield from opened_bench(tmp_path, "SlowEngine")
+
+
+@pytest.fixture
+def cramped(tmp_path: Path) -> Iterator[Workbench]:
+    yield from opened_bench(tmp_path, "CrampedEngine")
+
+
+def opened_bench(tmp_path: Path, engine: str) -> Iterator[Workbench]:
     write_checkpoint(tmp_path / "tiny.pt")
-    text = SPACE.replace("engine: openvino", "engine: tests.measure.worker_engines:SlowEngine")
+    text = SPACE.replace("engine: openvino", f"engine: tests.measure.worker_engines:{engine}")
     (tmp_path / "tiny.yaml").write_text(text)
     with pytest.MonkeyPatch.context() as there:
         there.chdir(tmp_path)
         there.setattr("tempfile.tempdir", str(tmp_path))
         there.setenv("SLOW_LIBRARY_S", str(IMPORT_S))
         there.setenv("SLOW_LIBRARY_LOG", str(tmp_path / "imports"))
+        there.setenv("CRAMPED", str(tmp_path / "cramped"))
         opened = open_workbench(read_space(tmp_path / "tiny.yaml"), "tiny", "sqlite:///tiny.db")
         yield opened
         opened.workers.close()
@@ -117,6 +127,25 @@ def test_where_cores_are_many_the_performance_runs_worker_rehearses_during_the_b
     rehearsed = json.loads(job.read_text())["rehearse"]
     assert rehearsed == json.loads((build / "build_job.json").read_text())["job"]
     assert not bench.workers.opens_early
+
+
+@pytest.mark.parametrize("refusal", ["out of memory", "no such operator"])
+def test_only_a_build_that_lacked_memory_beside_a_rehearsal_is_tried_again_alone(
+    cramped: Workbench, monkeypatch: pytest.MonkeyPatch, refusal: str
+) -> None:
+    monkeypatch.setattr("autosinian.evaluate.early.usable_cores", lambda: 16)
+    monkeypatch.setenv("REFUSAL", refusal)
+    candidate = replace(cramped.space.baseline(), subnet=cramped.network.smallest(16))
+    told = cramped.folder.parents[1] / "cramped"
+    if "memory" in refusal:
+        assert cramped.evaluator.evaluate(candidate, "one").measurements[0].valid
+        words = ["rehearsed", "refused", "built"]
+    else:
+        with pytest.raises(TrialFailure, match=refusal):
+            cramped.evaluator.evaluate(candidate, "one")
+        words = ["rehearsed", "refused"]
+    assert [line.split()[0] for line in told.read_text().splitlines()] == words
+    assert not cramped.workers.opens_early
 
 
 def test_a_trial_that_fails_leaves_a_worker_for_the_next(bench: Workbench) -> None:

@@ -197,6 +197,43 @@ class SlowEngine(_Wrapped):
         super().build(model, precision, config, engine_file)
 
 
+class CrampedEngine(SlowEngine):
+    """Cannot build while another process rehearses; REFUSAL is what it says then.
+
+    Tells in a file, CRAMPED, which processes rehearsed and whether a build was alone.
+    """
+
+    def rehearse(self, model: Path, precision: str, config: EngineConfig) -> None:
+        self._tell(f"rehearsed {os.getpid()}")
+
+    def build(self, model: Path, precision: str, config: EngineConfig, engine_file: Path) -> None:
+        end = time.monotonic() + 30
+        while not self._rehearsed() and time.monotonic() < end:
+            time.sleep(0.01)
+        if any(_runs(process) for process in self._rehearsed()):
+            self._tell("refused 0")
+            raise RuntimeError(os.environ["REFUSAL"])
+        self._tell("built 0")
+        super().build(model, precision, config, engine_file)
+
+    def _rehearsed(self) -> list[str]:
+        path = Path(os.environ["CRAMPED"])
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [line.split()[1] for line in lines if line.startswith("rehearsed")]
+
+    def _tell(self, line: str) -> None:
+        with Path(os.environ["CRAMPED"]).open("a") as stream:
+            stream.write(f"{line}\n")
+
+
+def _runs(process: str) -> bool:
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
 class WarmEngine(_Wrapped):
     """Says which processes warmed it, and fails when told to."""
 
