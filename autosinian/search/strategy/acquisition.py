@@ -19,7 +19,9 @@ from autosinian.search.strategy.history import Facts
 from autosinian.search.strategy.predictors import Predictors
 
 MARGIN = 0.03
-"""The reference point lies beyond the worst of the front by this share of its extent."""
+"""The reference point lies beyond the worst figures by this share of their distance to the best."""
+FARTHEST = 1.0
+"""Worst figures beyond the front's by more than this share of its extent count as that far."""
 _LEAST_DEVIATION = 1e-6
 
 
@@ -101,6 +103,14 @@ def weigh(predictors: Predictors, facts: Facts, running: Array) -> Worth:
         columns = [o.target.backward(means[:, j]) for j, o in enumerate(predictors.objectives)]
         values = np.concatenate([values, np.stack(columns, axis=1) * signs])
     front = values[is_on_front(values)]
-    worst, best = front.max(0), front.min(0)
+    best, end = front.min(0), front.max(0)
+    # Not the front's own end: beyond it nothing would be a gain, and a front that lacks the most
+    # accurate (or the fastest) would never get there.
+    worst = np.maximum(end, (facts.figures[facts.complete] * signs).max(0))
+    limit = np.where(end > best, end + FARTHEST * (end - best), worst)
+    for line in predictors.derived:
+        if line.at_most == (signs[line.objective] > 0):
+            limit[line.objective] = min(limit[line.objective], line.bound * signs[line.objective])
+    worst = np.maximum(end, np.minimum(worst, limit))
     reference = worst + MARGIN * np.maximum(worst - best, 1e-6 * np.abs(worst))
     return Worth(given, front, reference, bool(feasible.any()))

@@ -24,6 +24,8 @@ GROWTH = 1.25
 """The kernel is found anew each time the trials have grown by this factor."""
 _SAME = 1e-7
 """Relative distance from a straight line at which two figures are the same."""
+_LEAST_RATIO = 1e-3
+"""Figures smaller than this share of their bound count as that."""
 NOISE_SHARE = 0.5
 """Share of the noise that is taken for structure no kernel has found, and so may be a gain."""
 
@@ -268,6 +270,12 @@ def _violations_modelled(values: Array, binary: bool) -> tuple[Array, float]:
     """Violations at mean 0 and deviation 1, and the threshold up to which they are kept."""
     if binary:
         raw = np.where(values > 0, 1.0, -1.0)
+    elif values.min() > -1.0:
+        # As a share of a bound that a figure exceeds: the figure's own logarithm.
+        raw = np.log(np.maximum(1.0 + values, _LEAST_RATIO))
+    elif values.max() < 1.0:
+        # Likewise where the figure has to reach the bound.
+        raw = -np.log(np.maximum(1.0 - values, _LEAST_RATIO))
     else:
         raw = np.arcsinh(values / max(float(np.median(np.abs(values))), 1e-12))
     centre, spread = float(raw.mean()), max(float(raw.std()), 0.1)
