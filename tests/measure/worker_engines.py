@@ -46,18 +46,18 @@ class AbortingEngine(_Wrapped):
 
 
 class RehearsingEngine(_Wrapped):
-    """Tells in a file beside the engine file when it rehearses and opens, and in which process."""
+    """Tells in a file, REHEARSALS, when it rehearses and opens, and in which process."""
 
     def rehearse(self, model: Path, precision: str, config: EngineConfig) -> None:
-        self._tell(Path(os.environ["REHEARSALS"]), "rehearse")
+        self._tell("rehearse")
         if "FAILING_REHEARSAL" in os.environ:
             raise RuntimeError("out of memory")
 
     def misbehave(self, engine_file: Path) -> None:
-        self._tell(Path(os.environ["REHEARSALS"]), "open")
+        self._tell("open")
 
-    def _tell(self, path: Path, word: str) -> None:
-        with path.open("a") as stream:
+    def _tell(self, word: str) -> None:
+        with Path(os.environ["REHEARSALS"]).open("a") as stream:
             stream.write(f"{word} {os.getpid()}\n")
 
 
