@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from autosinian.supernet.heap import kept_heap
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -34,7 +36,8 @@ def recalibrate_batch_norm(
             # Two to eight times faster on CPUs, which are slow at depthwise layers in NCHW.
             yield batch.contiguous(memory_format=torch.channels_last)
 
-    recalibrate_from_batches(module, batches())
+    with kept_heap():
+        recalibrate_from_batches(module, batches())
 
 
 def recalibrate_from_batches(module: "torch.nn.Module", batches: "Iterator[torch.Tensor]") -> None:
