@@ -270,14 +270,18 @@ def offline(bench: Bench, best: Row, seconds: float, rounds: int) -> Iterator[Ro
 
 
 def scenarios(
-    bench: Bench, cases: Sequence[Case], best: Row, rate: float, seconds: float
+    bench: Bench, cases: Sequence[Case], best: Row, rate: float, arguments: argparse.Namespace
 ) -> Iterator[Row]:
-    """Server at the batch size that its latency bound allows, single and multi stream."""
-    yield from _told(_server(bench, cases, best["options"], rate, seconds))
+    """Single and multi stream, and Server at the batch sizes that its latency bound allows."""
+    seconds: float = arguments.seconds
     for scenario, batch in (("SingleStream", 1), ("MultiStream", 8)):
         small = replace(best["case"], batch_size=batch)
         if small in cases:
             yield from _told(_stream(bench, small, scenario, best["options"], seconds))
+    for streams in arguments.server_streams:
+        yield from _told(
+            _server(bench, cases, {**best["options"], "streams": streams}, rate, seconds)
+        )
 
 
 def _told(rows: Iterator[Row]) -> Iterator[Row]:
@@ -314,13 +318,8 @@ def _server(
     # Two batches are computed and one is gathered while the newest query waits.
     largest = 0.8 * SERVER_LATENCY_MS / 1e3 * rate / 3
     usable = sorted(case for case in cases if 32 <= case.batch_size <= largest)
-    found: list[Row] = []
-    for case in usable[-2:]:
-        found.append(_server_rate(bench, case, {**options, "streams": 2}, rate, seconds))
-        yield found[-1]
-    if found:
-        case = max(found, key=lambda row: row["value"])["case"]
-        yield _server_rate(bench, case, {**options, "streams": 3}, rate, seconds)
+    for case in reversed(usable[-2:]):
+        yield _server_rate(bench, case, options, rate, seconds)
 
 
 def _server_rate(
@@ -405,7 +404,7 @@ def measure(bench: Bench, cases: Sequence[Case], arguments: argparse.Namespace) 
         yield from rows
         rate = rows[-1]["value"] if rows else best["value"]
         if f"{network}:{precision}" in arguments.scenarios:
-            yield from scenarios(bench, built, best, rate, arguments.seconds)
+            yield from scenarios(bench, built, best, rate, arguments)
 
 
 def main() -> None:
@@ -430,6 +429,7 @@ def main() -> None:
     parser.add_argument(
         "--scenarios", nargs="*", default=[], help="network:precision ... to run in all four"
     )
+    parser.add_argument("--server-streams", type=int, nargs="*", default=[2, 3])
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     if arguments.step == "prepare":

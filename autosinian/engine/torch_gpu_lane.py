@@ -40,7 +40,7 @@ class GpuLane:
         self._batches, self._stream, self._copy_stream = batches, stream, copy_stream
         self._resident, self._pool = resident, pool
         layout, size, device = batches.layout, batches.batch_size, stream.device
-        self._staging = torch.zeros(size, layout.row, dtype=layout.dtype, pin_memory=True)
+        self._staging: torch.Tensor | None = None
         self._input = torch.zeros(size, layout.row, dtype=layout.dtype, device=device)
         self._rows = torch.zeros(size, dtype=torch.int64, pin_memory=True)
         self._device_rows = torch.zeros(size, dtype=torch.int64, device=device)
@@ -55,6 +55,7 @@ class GpuLane:
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         torch.cuda.synchronize(device)
         if not resident:
+            self._staged()
             self.prepare(resident=False)
 
     def prepare(self, *, resident: bool) -> None:
@@ -85,7 +86,7 @@ class GpuLane:
         if (self._batches.batch_size, False) not in self._runs:
             # Where samples are resident, few ever come this way.
             self.prepare(resident=False)
-        self._batches.layout.fill(self._staging[: len(inputs)], inputs)
+        self._batches.layout.fill(self._staged()[: len(inputs)], inputs)
 
     def select(self, rows: NDArray[np.int64]) -> None:
         """Gather placed samples in pinned memory, or only their numbers where they are resident."""
@@ -100,7 +101,7 @@ class GpuLane:
                 self._batches.placed.rows,
                 0,
                 torch.from_numpy(rows),
-                out=self._staging[: len(rows)],
+                out=self._staged()[: len(rows)],
             )
 
     @torch.inference_mode()
@@ -110,12 +111,12 @@ class GpuLane:
         run = self._runs[self._batches.size_for(count), resident]
         if not resident and self._copy_stream is not None:
             with torch.cuda.stream(self._copy_stream):
-                self._input[:count].copy_(self._staging[:count], non_blocking=True)
+                self._input[:count].copy_(self._staged()[:count], non_blocking=True)
                 self._copied.record()
             self._stream.wait_event(self._copied)
         with torch.cuda.stream(self._stream):
             if not resident and self._copy_stream is None:
-                self._input[:count].copy_(self._staging[:count], non_blocking=True)
+                self._input[:count].copy_(self._staged()[:count], non_blocking=True)
             run()
             self._done.record()
 
@@ -147,6 +148,13 @@ class GpuLane:
         self._runs.clear()
         self._graphs.clear()
         del self._input, self._device_rows, self._staging, self._rows
+
+    def _staged(self) -> torch.Tensor:
+        """Pinned samples of one batch; pinning takes long, and resident ones never come here."""
+        if self._staging is None:
+            layout, size = self._batches.layout, self._batches.batch_size
+            self._staging = torch.zeros(size, layout.row, dtype=layout.dtype, pin_memory=True)
+        return self._staging
 
     def _compute(self, size: int, resident: bool) -> None:
         """One batch on the current stream, from its samples on the device to pinned logits."""

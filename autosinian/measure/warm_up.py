@@ -8,7 +8,7 @@ from autosinian.measure.raw_loop import Ready, latencies_s, raw_loop
 from autosinian.measure.settings import built_in_settings
 
 WARMUP_S = 0.2
-_WINDOWS = 4
+_WINDOWS, _LONGER_WINDOWS = 4, 2
 _FEW_BATCHES = 64
 # A run that ends before `min_duration_ms` is invalid, so its queries must not be too few.
 _ABOVE_ESTIMATE = 1.1
@@ -27,7 +27,7 @@ def warm_up(ready: Ready, job: Job, settings: Any, *, streams: int) -> None:
         rates = [raw_loop(ready, seconds / _WINDOWS)[0] for _ in range(_WINDOWS)]
         if max(rates) * seconds < _FEW_BATCHES * ready.batch_size:
             # The first batches of an engine are slow, and these were hardly more.
-            rates += [raw_loop(ready, seconds)[0] for _ in range(_WINDOWS)]
+            rates += [raw_loop(ready, seconds)[0] for _ in range(_LONGER_WINDOWS)]
         _estimate(job, settings, "offline_expected_qps", _ABOVE_ESTIMATE * max(rates))
         return
     if job.scenario == "Server":

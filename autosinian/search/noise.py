@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NOISE_ATTRIBUTE = "autosinian:noise"
 """Begins the keys of one study attribute for each repetition, so that none overwrites another's."""
 
-TRIALS_A_REPETITION = 10
+TRIALS_A_REPETITION = 20
 MOST_REPETITIONS = 10
 
 

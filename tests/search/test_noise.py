@@ -45,5 +45,5 @@ def test_repetitions_are_spread_over_the_search_and_end() -> None:
         if repetition_due(done, finished):
             done += 1
             at.append(finished)
-    assert at == [10 * (i + 1) for i in range(MOST_REPETITIONS)]
+    assert at == [20 * (i + 1) for i in range(MOST_REPETITIONS)]
     assert [r[RATE] for r in repetitions(attributes(1.0, 2.0, 3.0))] == [1.0, 2.0, 3.0]
