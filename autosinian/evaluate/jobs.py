@@ -1,5 +1,6 @@
 """The workers' jobs of a candidate, with the study's settings."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from autosinian.space.document import MeasurementSpec
 
 PARTS = 8
 """One of so many parts of the samples is asked about first."""
+
+_STREAMS = "streams"
+_BATCHES_A_STREAM = 2
 
 
 class Jobs:
@@ -83,14 +87,30 @@ class Jobs:
 
     def accuracy(self, candidate: Candidate, engine_file: Path, role: Role, run_name: str) -> Job:
         """Judging accuracy on all of a role's samples."""
-        return self.run(candidate, engine_file, role, "Offline", "AccuracyOnly", run_name)
+        samples = self._arrays.get(role, candidate.subnet.resolution).samples
+        return self._judged(candidate, engine_file, role, run_name, samples)
 
     def accuracy_of_a_part(self, candidate: Candidate, engine_file: Path, run_name: str) -> Job:
         """Judging accuracy on a part of the search's samples."""
         resolution = candidate.subnet.resolution
-        part = self._arrays.part("search", resolution, self.samples_of_a_part(resolution))
-        job = self.accuracy(candidate, engine_file, "search", run_name)
+        samples = self.samples_of_a_part(resolution)
+        part = self._arrays.part("search", resolution, samples)
+        job = self._judged(candidate, engine_file, "search", run_name, samples)
         return replace(job, inputs=str(part.inputs), labels=str(part.labels))
+
+    def _judged(
+        self, candidate: Candidate, engine_file: Path, role: Role, run_name: str, samples: int
+    ) -> Job:
+        """Judging accuracy, by no more streams than have two batches each: large batches are few,
+        and on a GPU each stream takes a second to open."""
+        job = self.run(candidate, engine_file, role, "Offline", "AccuracyOnly", run_name)
+        options = dict(job.engine["options"])
+        free = {tunable.name for tunable in self._engine.tunables() if not tunable.rebuild}
+        if _STREAMS not in free & set(options):
+            return job
+        enough = math.ceil(samples / max(1, _BATCHES_A_STREAM * candidate.engine.batch_size))
+        options[_STREAMS] = max(1, min(options[_STREAMS], enough))
+        return replace(job, engine={**job.engine, "options": options})
 
     def samples_of_a_part(self, resolution: int) -> int:
         """How many samples that part has."""
