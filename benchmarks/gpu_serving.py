@@ -278,10 +278,9 @@ def scenarios(
         small = replace(best["case"], batch_size=batch)
         if small in cases:
             yield from _told(_stream(bench, small, scenario, best["options"], seconds))
-    for streams in arguments.server_streams:
-        yield from _told(
-            _server(bench, cases, {**best["options"], "streams": streams}, rate, seconds)
-        )
+    for streams, in_flight in itertools.product(arguments.server_streams, arguments.in_flight):
+        options = {**best["options"], "streams": streams, "graphs": True}
+        yield from _told(_server(bench, cases, options, in_flight, rate, seconds))
 
 
 def _told(rows: Iterator[Row]) -> Iterator[Row]:
@@ -312,23 +311,37 @@ def _stream(
 
 
 def _server(
-    bench: Bench, cases: Sequence[Case], options: dict[str, Option], rate: float, seconds: float
+    bench: Bench,
+    cases: Sequence[Case],
+    options: dict[str, Option],
+    in_flight: int,
+    rate: float,
+    seconds: float,
 ) -> Iterator[Row]:
-    """The best Server rate within the latency bound, over the best Offline rate `rate`."""
+    """The best Server rate within the latency bound, over the best Offline rate `rate`.
+
+    A partial batch costs as much as a full one: with `in_flight` batches submitted, which 0 sets to
+    one more than the streams, a query waits for all of them and for its own.
+    """
     # Two batches are computed and one is gathered while the newest query waits.
     largest = 0.8 * SERVER_LATENCY_MS / 1e3 * rate / 3
     usable = sorted(case for case in cases if 32 <= case.batch_size <= largest)
     for case in reversed(usable[-2:]):
-        yield _server_rate(bench, case, options, rate, seconds)
+        yield _server_rate(bench, case, options, in_flight, rate, seconds)
 
 
 def _server_rate(
-    bench: Bench, case: Case, options: dict[str, Option], rate: float, seconds: float
+    bench: Bench,
+    case: Case,
+    options: dict[str, Option],
+    in_flight: int,
+    rate: float,
+    seconds: float,
 ) -> Row:
     """The best Server rate of one engine file under some settings."""
-    settings: dict[str, Option] = {**options, "graphs": True}
+    job = bench.job(case, "Server", "PerformanceOnly", seconds, **options)
     measured = find_server_qps(
-        bench.job(case, "Server", "PerformanceOnly", seconds, **settings),
+        replace(job, sut={"in_flight": in_flight}),
         1.05 * rate,
         0.85 * rate,
         time_limit_s=TIME_LIMIT_S,
@@ -340,7 +353,7 @@ def _server_rate(
     found = (measured.target_qps or 0.0) if measured.valid else 0.0
     return {
         "case": case,
-        "options": {**settings, "sut": measured.versions.get("sut", "")},
+        "options": {**options, "in_flight": in_flight, "sut": measured.versions.get("sut", "")},
         "figure": f"Server queries/s at p99 <= {SERVER_LATENCY_MS:g} ms",
         "value": found,
         "ratio": found / rate,
@@ -430,6 +443,7 @@ def main() -> None:
         "--scenarios", nargs="*", default=[], help="network:precision ... to run in all four"
     )
     parser.add_argument("--server-streams", type=int, nargs="*", default=[2, 3])
+    parser.add_argument("--in-flight", type=int, nargs="*", default=[0, 2], help="of Server")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     if arguments.step == "prepare":
