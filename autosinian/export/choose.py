@@ -1,7 +1,7 @@
 """Which of the re-measured candidates is exported."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from autosinian.errors import AutosinianError
@@ -18,12 +18,14 @@ class Choice:
     """`winner` is exported; `compared` are the others that held, against the leader.
 
     `open` names those that need more rounds to be told from the leader; `tied` those that were
-    called equal to it, among which the simplest was taken.
+    called equal to it, among which the simplest was taken. `passed_over` says of others that would
+    have been chosen before it what they miss on the final samples.
     """
 
     winner: Remeasured
     leader: Remeasured
     compared: tuple[Comparison, ...]
+    passed_over: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def open(self) -> list[str]:
@@ -42,6 +44,7 @@ class Choice:
             "tied": self.tied,
             "compared": [comparison.to_dict() for comparison in self.compared],
             "of_equals": SIMPLER,
+            "passed_over": dict(self.passed_over),
         }
 
     def __str__(self) -> str:
@@ -117,7 +120,13 @@ def refusal(entry: Remeasured, rules: Sequence[Constraint], reference: Mapping[s
     """
     if entry.failure:
         return entry.failure
-    metrics = entry.contender.metrics | entry.means()
+    return missed(entry.contender.metrics | entry.means(), rules, reference)
+
+
+def missed(
+    metrics: Mapping[str, float], rules: Sequence[Constraint], reference: Mapping[str, float]
+) -> str:
+    """The first constraint that figures miss, in words; empty where they hold all."""
     for rule in rules:
         value = metrics[str(rule.metric)]
         if rule.violation(value, reference) > 0:

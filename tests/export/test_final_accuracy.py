@@ -1,0 +1,90 @@
+"""What is exported where the fastest candidate was flattered by the samples of the search."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autosinian.export.contender import contender
+from autosinian.export.exporter import Exporter, Plan
+from autosinian.search.outcome import Outcome, Record
+from autosinian.space.candidate import Candidate
+from autosinian.supernet import Supernet
+from tests.export.conftest import Study
+
+PLAN = Plan(top=2, rounds=2, seconds=0.1, final_seconds=0.1, most_rounds=2)
+SUBNETS = 40
+
+
+def final_accuracy(study: Study, record: Record) -> float:
+    ready = contender(record, study.bench.evaluator)
+    return study.bench.evaluator.accuracy(
+        ready.candidate, ready.engine_file, "validation", "final-accuracy"
+    )[0]
+
+
+def flattered(record: Record, candidate: Candidate | None = None) -> Record:
+    """The record as if the search's samples had all been answered rightly."""
+    assert record.evaluation is not None
+    evaluation = replace(record.evaluation, metrics=record.metrics | {"accuracy": 1.0})
+    return replace(record, evaluation=evaluation, candidate=candidate or record.candidate)
+
+
+def more_accurate(study: Study, record: Record, than: float) -> tuple[Record, float]:
+    """The record with the first other subnet, of those drawn, that beats `than`."""
+    supernet = study.bench.network
+    assert record.candidate is not None and isinstance(supernet, Supernet)
+    for seed in range(SUBNETS):
+        subnet = supernet.sample(random.Random(seed), 16)
+        other = replace(record, candidate=replace(record.candidate, subnet=subnet))
+        accuracy = final_accuracy(study, other)
+        if accuracy > than:
+            return flattered(other), accuracy
+    raise AssertionError(f"none of {SUBNETS} subnets has more than {than}")
+
+
+def exporter(study: Study, records: list[Record], least: float, told: list[str]) -> Exporter:
+    changes = {"constraints": [f"accuracy >= {least}"], "scenarios": ["Offline"]}
+    document = study.outcome.document.model_copy(update=changes)
+    outcome: Outcome = replace(study.outcome, document=document, records=tuple(records))
+    return Exporter(outcome, replace(study.bench, document=document), PLAN, told.append)
+
+
+@pytest.fixture
+def by_speed(study: Study) -> list[Record]:
+    """Two records; the first is twice as fast as the second."""
+    fast, slow = study.outcome.ranked()
+    return [fast, slow]
+
+
+def test_the_fastest_is_passed_over_where_it_is_not_accurate_enough_on_the_final_samples(
+    study: Study, by_speed: list[Record], tmp_path: Path
+) -> None:
+    fast, slow = by_speed
+    low = final_accuracy(study, fast)
+    other, high = more_accurate(study, slow, low)
+    told: list[str] = []
+    least = (low + high) / 2
+    bundle = exporter(study, [flattered(fast), other], least, told).export(tmp_path / "best")
+    assert bundle.result["trial"] == slow.number
+    assert bundle.result["accuracy"] == pytest.approx(high)
+    assert [c["holds"] for c in bundle.result["constraints"]] == [True]
+    name = f"trial-{fast.number:05d}"
+    assert bundle.result["choice"]["passed_over"].keys() == {name}
+    assert any(line.startswith(f"on the final samples {name} misses") for line in told)
+    assert (bundle.folder / "logs" / "passed-over" / name).is_dir()
+
+
+def test_where_none_is_accurate_enough_the_first_choice_is_exported_and_told(
+    study: Study, by_speed: list[Record], tmp_path: Path
+) -> None:
+    told: list[str] = []
+    records = [flattered(record) for record in by_speed]
+    bundle = exporter(study, records, 0.99, told).export(tmp_path / "best")
+    fast, slow = by_speed
+    assert bundle.result["trial"] == fast.number
+    assert bundle.result["accuracy"] == pytest.approx(final_accuracy(study, fast))
+    assert [c["holds"] for c in bundle.result["constraints"]] == [False]
+    assert bundle.result["choice"]["passed_over"].keys() == {f"trial-{slow.number:05d}"}
+    assert any("raise `--top` or search on" in line for line in told)
