@@ -15,8 +15,8 @@ def kept_heap() -> Iterator[None]:
     """Keep freed memory in the process while the block runs; all of it goes back at its end.
 
     glibc takes large tensors from the kernel one by one and gives each back when it is freed, so
-    that every layer of a network waits for its pages to be zeroed anew. Another C library is left as
-    it is.
+    that every layer of a network waits for its pages to be zeroed anew. Another C library is left
+    as it is.
     """
     library = ctypes.CDLL(None)
     try:
