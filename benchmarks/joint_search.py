@@ -162,7 +162,9 @@ def rate(bench: Workbench, candidate: Candidate, run_name: str) -> float:
     evaluator = bench.evaluator
     engine_file = evaluator.build(candidate, evaluator.networks.model(candidate))
     measured = evaluator.performance(candidate, engine_file, "Offline", run_name)
-    return float(measured.samples_per_second or 0.0) if measured.valid else 0.0
+    found = float(measured.samples_per_second or 0.0) if measured.valid else 0.0
+    print(f"{run_name}: {found:,.0f} samples/s", file=sys.stderr, flush=True)
+    return found
 
 
 def at_batch_1(bench: Workbench, candidate: Candidate) -> Candidate:
