@@ -26,6 +26,7 @@ from autosinian.measure.raw_loop import (
     raw_loop,
 )
 from autosinian.measure.samples import Samples
+from autosinian.measure.serving import batches_in_flight
 from autosinian.measure.settings import (
     audit_config,
     log_settings,
@@ -40,6 +41,8 @@ mlperf_loadgen = load()
 
 # The others answer one query after another, so that a second device would only wait.
 _SERVED_BY_SEVERAL = ("Offline", "Server")
+IN_FLIGHT = "batches_in_flight"
+"""Where `Measurement.machine` says how many batches of Server were submitted at once."""
 _SUT_KEYS = ("deque_timeout_us", "in_flight", "native", "warmup_s")
 
 
@@ -164,7 +167,7 @@ def _keep_within_samples(run: _Run, settings: Any) -> None:
         settings.performance_sample_count_override = run.samples.count
 
 
-def _sut(run: _Run) -> Sut:
+def _sut(run: _Run, in_flight: int) -> Sut:
     if run.job.scenario == "Offline":
         return OfflineSut(run.feed, run.answers, run.abort)
     if run.job.scenario == "Server":
@@ -173,12 +176,26 @@ def _sut(run: _Run) -> Sut:
             run.answers,
             run.abort,
             deque_timeout_us=float(run.job.sut.get("deque_timeout_us", 0.0)),
-            in_flight=int(run.job.sut.get("in_flight", 0)),
+            in_flight=in_flight,
         )
     return StreamSut(run.feed, run.answers, run.abort)
 
 
-def _native_sut(run: _Run) -> NativeSut | None:
+def _in_flight(run: _Run, settings: Any, rate: float | None) -> int:
+    """Batches of Server submitted at once: what the job says, else what the latency bound takes
+    at `rate` samples/s of full batches."""
+    said = int(run.job.sut.get("in_flight", 0))
+    if said or not rate:
+        return said
+    return batches_in_flight(
+        run.feed.streams,
+        run.feed.depth,
+        each_s=run.feed.batch_size / rate,
+        bound_s=settings.server_target_latency_ns * 1e-9,
+    )
+
+
+def _native_sut(run: _Run, in_flight: int) -> NativeSut | None:
     """The compiled one where it is there, serves this session, and the job does not decline it."""
     if run.job.task or not run.job.sut.get("native", True):
         return None  # what it answers are labels
@@ -189,7 +206,7 @@ def _native_sut(run: _Run) -> NativeSut | None:
         run.abort,
         scenario=run.job.scenario,
         deque_timeout_us=float(run.job.sut.get("deque_timeout_us", 0.0)),
-        in_flight=int(run.job.sut.get("in_flight", 0)),
+        in_flight=in_flight,
     )
 
 
@@ -201,9 +218,10 @@ def _loadgen(run: _Run, settings: Any) -> Measurement:
     _keep_within_samples(run, settings)
     ready = make_ready(run.session, run.feed, run.samples)
     run.opened()
-    warm_up(ready, job, settings, streams=run.feed.streams)
-    native = _native_sut(run)
-    sut: NativeSut | PythonSut = native or PythonSut(_sut(run))
+    rate = warm_up(ready, job, settings, streams=run.feed.streams)
+    in_flight = _in_flight(run, settings, rate)
+    native = _native_sut(run, in_flight)
+    sut: NativeSut | PythonSut = native or PythonSut(_sut(run, in_flight))
 
     def load_samples(indices: list[int]) -> None:
         try:
@@ -218,7 +236,9 @@ def _loadgen(run: _Run, settings: Any) -> Measurement:
     )
     waits, start = CoreWaits(), time.perf_counter()
     mlperf_loadgen.StartTestWithLogSettings(sut.handle, library, settings, output, audit)
-    took, machine = time.perf_counter() - start, waits.machine()
+    took, machine = time.perf_counter() - start, dict[str, Any](waits.machine())
+    if job.scenario == "Server":
+        machine[IN_FLIGHT] = in_flight
     sut.close()
     mlperf_loadgen.DestroyQSL(library)
     return replace(_result(run, took, "c++" if native else "python"), machine=machine)

@@ -14,7 +14,8 @@ SERVER_TUNABLES = (
     Tunable(
         "in_flight",
         0,
-        "batches submitted at once; 0 is one more than the engine's streams (Server)",
+        "batches submitted at once; 0 is one more than the engine's streams, as far as the latency "
+        "bound allows (Server)",
         0,
         256,
         rebuild=False,
@@ -26,3 +27,15 @@ SERVER_TUNABLES = (
 def serving_tunables(scenarios: tuple[str, ...]) -> tuple[Tunable, ...]:
     """Those that change a measured figure: none without the Server scenario."""
     return SERVER_TUNABLES if "Server" in scenarios else ()
+
+
+def batches_in_flight(streams: int, depth: int, *, each_s: float, bound_s: float) -> int:
+    """How many batches of Server to submit at once where nobody says it.
+
+    One more than the streams, so that the next is there when one ends. A query waits for all of
+    them and for its own, and a batch ends every `each_s` seconds when all streams are busy: where
+    that would be longer than `bound_s`, no more than the streams. Never more than the `depth` of
+    the session.
+    """
+    more = min(depth, streams + 1)
+    return more if (more + 1) * each_s <= bound_s else min(depth, streams)

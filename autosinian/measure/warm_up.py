@@ -16,8 +16,9 @@ _MANY_QUERIES = 500_000
 _LONG_RUN = 1.5
 
 
-def warm_up(ready: Ready, job: Job, settings: Any, *, streams: int) -> None:
-    """Run the engine a moment, and tell LoadGen the speed where the job does not.
+def warm_up(ready: Ready, job: Job, settings: Any, *, streams: int) -> float | None:
+    """Run the engine a moment, and tell LoadGen the speed where the job does not. Returns the
+    samples/s of full batches in Server, None elsewhere.
 
     LoadGen makes its queries in advance: Offline from `offline_expected_qps`, the streams from the
     expected latency, so that without them a run is much shorter or longer than `min_duration_ms`.
@@ -29,11 +30,10 @@ def warm_up(ready: Ready, job: Job, settings: Any, *, streams: int) -> None:
             # The first batches of an engine are slow, and these were hardly more.
             rates += [raw_loop(ready, seconds)[0] for _ in range(_LONGER_WINDOWS)]
         _estimate(job, settings, "offline_expected_qps", _ABOVE_ESTIMATE * max(rates))
-        return
+        return None
     if job.scenario == "Server":
         _warm_up_sizes(ready, seconds)
-        raw_loop(ready, seconds)
-        return
+        return max(raw_loop(ready, seconds / 2)[0] for _ in range(2))
     multi = job.scenario == "MultiStream"
     samples = int(settings.multi_stream_samples_per_query) if multi else 1
     size = min(samples, ready.batch_size)
@@ -46,6 +46,7 @@ def warm_up(ready: Ready, job: Job, settings: Any, *, streams: int) -> None:
     # shortest of all latencies is far from their mean.
     many = settings.min_duration_ms * 1e6 / expected > _MANY_QUERIES
     _estimate(job, settings, name, expected * (_LONG_RUN if many else 0.5))
+    return None
 
 
 def _warm_up_sizes(ready: Ready, seconds: float) -> None:
