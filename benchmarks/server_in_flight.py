@@ -1,0 +1,91 @@
+"""How many Server batches to submit at once where the latency bound is a few batches long.
+
+    python benchmarks/gpu_serving.py prepare WORK --networks resnet50
+    python benchmarks/server_in_flight.py WORK --output benchmarks/results/server_in_flight.csv
+
+One stream of ResNet-50 in INT8. With two batches in flight a query may wait for three, its own
+included, with one for two. The best Server rate is sought under bounds between these, with the
+number that the latency bound chooses (`in_flight` 0) and with two, in turn.
+"""
+
+import argparse
+import csv
+import datetime
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import gpu_serving
+from autosinian.measure.loadgen_run import IN_FLIGHT
+from autosinian.measure.server import find_server_qps
+from autosinian.measure.workers import open_engine
+from gpu_serving import Bench, Case
+
+BOUNDS = (2.4, 2.7, 3.3)
+"""Latency bounds, in batches."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("work", type=Path, help="what `gpu_serving.py prepare` made")
+    parser.add_argument("--engine", default="openvino")
+    parser.add_argument("--devices", type=int, nargs="*", default=[])
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    devices = tuple(arguments.devices)
+    engine = open_engine(arguments.engine, (), devices)
+    bench = Bench(arguments.work.absolute(), engine, None, devices, {})
+    case = Case("resnet50", "int8", arguments.batch_size)
+    bench.build(case)
+    raw = bench.rate(bench.job(case, "Offline", "RawLoop", arguments.seconds, streams=1))
+    common = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "device": engine.device(),
+        "versions": json.dumps(dict(engine.versions())),
+        "batch_size": case.batch_size,
+        "raw_samples_per_second": round(raw, 1),
+    }
+    rows = []
+    for bound in BOUNDS:
+        # `Bench.job` reads it.
+        gpu_serving.SERVER_LATENCY_MS = bound * case.batch_size / raw * 1e3
+        for number in range(arguments.rounds):
+            for wanted in (0, 2):
+                job = bench.job(case, "Server", "PerformanceOnly", arguments.seconds, streams=1)
+                found = find_server_qps(
+                    replace(job, sut={"in_flight": wanted}),
+                    1.05 * raw,
+                    0.7 * raw,
+                    time_limit_s=gpu_serving.TIME_LIMIT_S,
+                    memory_limit_bytes=gpu_serving.MEMORY_LIMIT,
+                    tolerance=0.05,
+                    max_probes=5,
+                )
+                rate = (found.target_qps or 0.0) if found.valid else 0.0
+                rows.append(
+                    common
+                    | {
+                        "bound_batches": bound,
+                        "round": number + 1,
+                        "in_flight": wanted or "",
+                        "submitted": found.machine.get(IN_FLIGHT),
+                        "queries_per_second": round(rate, 1),
+                        "over_raw": round(rate / raw, 3),
+                    }
+                )
+                print(*list(rows[-1].values())[4:], file=sys.stderr, flush=True)
+    if arguments.output:
+        with arguments.output.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
