@@ -16,11 +16,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import gpu_serving
 from autosinian.measure.loadgen_run import IN_FLIGHT
 from autosinian.measure.server import find_server_qps
 from autosinian.measure.workers import open_engine
-from gpu_serving import Bench, Case
+from gpu_serving import MEMORY_LIMIT, TIME_LIMIT_S, Bench, Case
 
 BOUNDS = (2.4, 2.7, 3.3)
 """Latency bounds, in batches."""
@@ -53,17 +52,17 @@ def main() -> None:
     }
     rows = []
     for bound in BOUNDS:
-        # `Bench.job` reads it.
-        gpu_serving.SERVER_LATENCY_MS = bound * case.batch_size / raw * 1e3
+        bound_ns = round(bound * case.batch_size / raw * 1e9)
         for number in range(arguments.rounds):
             for wanted in (0, 2):
                 job = bench.job(case, "Server", "PerformanceOnly", arguments.seconds, streams=1)
+                settings = job.settings | {"server_target_latency_ns": bound_ns}
                 found = find_server_qps(
-                    replace(job, sut={"in_flight": wanted}),
+                    replace(job, settings=settings, sut={"in_flight": wanted}),
                     1.05 * raw,
                     0.7 * raw,
-                    time_limit_s=gpu_serving.TIME_LIMIT_S,
-                    memory_limit_bytes=gpu_serving.MEMORY_LIMIT,
+                    time_limit_s=TIME_LIMIT_S,
+                    memory_limit_bytes=MEMORY_LIMIT,
                     tolerance=0.05,
                     max_probes=5,
                 )

@@ -6,6 +6,7 @@ from types import ModuleType
 
 from autosinian.engine.protocol import Session
 from autosinian.measure.feed import Feed, ResidentFeed
+from autosinian.measure.serving import one_more
 from autosinian.native.lanes import ABORT, LaneTable, NativeSession, session_structure
 
 Abort = Callable[[BaseException], None]
@@ -42,7 +43,7 @@ class NativeSut:
             batch_size=feed.batch_size,
             scenario=scenario,
             row_of=feed.rows,
-            in_flight=in_flight or min(feed.depth, feed.streams + 1),
+            in_flight=in_flight or one_more(feed.streams, feed.depth),
             deque_timeout_us=deque_timeout_us,
             abort=self._abort,
         )

@@ -37,5 +37,10 @@ def batches_in_flight(streams: int, depth: int, *, each_s: float, bound_s: float
     that would be longer than `bound_s`, no more than the streams. Never more than the `depth` of
     the session.
     """
-    more = min(depth, streams + 1)
+    more = one_more(streams, depth)
     return more if (more + 1) * each_s <= bound_s else min(depth, streams)
+
+
+def one_more(streams: int, depth: int) -> int:
+    """One batch more than the streams, as far as the `depth` of the session allows."""
+    return min(depth, streams + 1)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from autosinian.engine.protocol import OnDone
 from autosinian.measure.answers import Answers, Collected
 from autosinian.measure.feed import Feed
+from autosinian.measure.serving import one_more
 from autosinian.native.loadgen import load
 
 mlperf_loadgen = load()
@@ -152,7 +153,7 @@ class ServerSut:
     ) -> None:
         self._feed, self._answers, self._abort = feed, answers, abort
         self._timeout_s = deque_timeout_us * 1e-6
-        self._permits = threading.Semaphore(in_flight or min(feed.depth, feed.streams + 1))
+        self._permits = threading.Semaphore(in_flight or one_more(feed.streams, feed.depth))
         self._arrived: queue.SimpleQueue[tuple[list[int], list[int], float] | None]
         self._arrived = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="server-batches", daemon=True)
