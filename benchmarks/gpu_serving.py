@@ -326,7 +326,7 @@ def _server(
     # Two batches are computed and one is gathered while the newest query waits.
     largest = 0.8 * SERVER_LATENCY_MS / 1e3 * rate / 3
     usable = sorted(case for case in cases if 32 <= case.batch_size <= largest)
-    for case in reversed(usable[-2:]):
+    for case in reversed(usable):
         yield _server_rate(bench, case, options, in_flight, rate, seconds)
 
 
@@ -474,7 +474,7 @@ def main() -> None:
             "network": row["case"].network,
             "precision": row["case"].precision,
             "batch_size": row["case"].batch_size,
-            "options": json.dumps(row["options"]),
+            "options": json.dumps(options | row["options"]),
             "figure": row["figure"],
             "value": f"{row['value']:.5g}",
             "ratio": f"{row['ratio']:.3f}" if "ratio" in row else "",

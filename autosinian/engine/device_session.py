@@ -80,11 +80,40 @@ class _Started(NamedTuple):
     on_done: OnDone
 
 
+class _FreeLanes:
+    """The lanes that run nothing, by stream."""
+
+    def __init__(self, lanes: Sequence[Sequence[Lane]]) -> None:
+        self._changed = threading.Condition()
+        self._free = [list(of_stream) for of_stream in lanes]
+        self._all = sum(len(of_stream) for of_stream in lanes)
+
+    def take(self) -> tuple[int, Lane]:
+        """A lane, and its stream's number: of the stream with the fewest batches in flight, as two
+        on one are computed one after the other. Waits while no lane is free."""
+        with self._changed:
+            self._changed.wait_for(lambda: any(self._free))
+            number = max(range(len(self._free)), key=lambda number: len(self._free[number]))
+            return number, self._free[number].pop(0)
+
+    def put(self, number: int, lane: Lane) -> None:
+        """Give back a lane of stream `number`."""
+        with self._changed:
+            self._free[number].append(lane)
+            self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Return when every lane is free."""
+        with self._changed:
+            self._changed.wait_for(lambda: sum(map(len, self._free)) == self._all)
+
+
 class _Stream:
     """The thread that waits for one stream's lanes."""
 
-    def __init__(self, number: int, free: "queue.SimpleQueue[tuple[_Stream, Lane]]") -> None:
+    def __init__(self, number: int, free: _FreeLanes) -> None:
         self.started: queue.SimpleQueue[_Started | None] = queue.SimpleQueue()
+        self._number = number
         self._free = free
         self._thread = threading.Thread(target=self._run, name=f"stream-{number}", daemon=True)
         self._thread.start()
@@ -102,7 +131,7 @@ class _Stream:
                 item.on_done(None, error)
             else:
                 item.on_done(item.lane.logits(item.rows), None)
-            self._free.put((self, item.lane))
+            self._free.put(self._number, item.lane)
 
 
 class DeviceSession:
@@ -135,11 +164,8 @@ class DeviceSession:
         self._lanes = [lane for of_stream in lanes for lane in of_stream]
         self._place, self._release = place, release
         self._placed = 0
-        self._free: queue.SimpleQueue[tuple[_Stream, Lane]] = queue.SimpleQueue()
+        self._free = _FreeLanes(lanes)
         self._threads = [_Stream(number, self._free) for number in range(len(lanes))]
-        for of_all in zip(*lanes, strict=True):
-            for thread, lane in zip(self._threads, of_all, strict=True):
-                self._free.put((thread, lane))
         self._closed = False
 
     def infer(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -157,26 +183,26 @@ class DeviceSession:
     def submit(self, inputs: NDArray[np.float32], on_done: OnDone) -> None:
         """Start a batch; blocks while `depth` batches are in flight."""
         self._check_inputs(inputs)
-        thread, lane = self._free.get()
+        number, lane = self._free.take()
         try:
             lane.stage(inputs)
             lane.start(len(inputs), placed=False)
         except BaseException:
-            self._free.put((thread, lane))
+            self._free.put(number, lane)
             raise
-        thread.started.put(_Started(lane, len(inputs), on_done))
+        self._threads[number].started.put(_Started(lane, len(inputs), on_done))
 
     def submit_rows(self, rows: NDArray[np.int64], on_done: OnDone) -> None:
         """Start a batch of placed samples; blocks while `depth` batches are in flight."""
         self._check_rows(rows)
-        thread, lane = self._free.get()
+        number, lane = self._free.take()
         try:
             lane.select(rows)
             lane.start(len(rows), placed=True)
         except BaseException:
-            self._free.put((thread, lane))
+            self._free.put(number, lane)
             raise
-        thread.started.put(_Started(lane, len(rows), on_done))
+        self._threads[number].started.put(_Started(lane, len(rows), on_done))
 
     def place(self, samples: NDArray[np.float32]) -> None:
         """Make `samples`, `N x C x H x W`, the rows that `submit_rows` names."""
@@ -199,9 +225,7 @@ class DeviceSession:
     def wait(self) -> None:
         """Return when every submitted batch has completed, its callback included."""
         self._check_open()
-        taken = [self._free.get() for _ in range(self.depth)]
-        for item in taken:
-            self._free.put(item)
+        self._free.wait()
 
     def close(self) -> None:
         """Let what runs complete, then free everything; a second call does nothing."""

@@ -265,6 +265,10 @@ class Evaluator:
         deviation = math.sqrt(share * (1 - share) / (count + 4))
         return (measured.accuracy, deviation), measured.loadgen_s
 
+    def accuracy_key(self, candidate: Candidate, role: Role) -> str:
+        """The same for candidates that answer a role's samples alike."""
+        return self._accuracy_key(candidate, self.arrays.get(role, candidate.subnet.resolution))
+
     def _accuracy_key(self, candidate: Candidate, arrays: Arrays) -> str:
         rounding = {tunable.name for tunable in self.engine.tunables() if tunable.rounds}
         rounded = {name: value for name, value in candidate.engine.options if name in rounding}

@@ -1,5 +1,6 @@
 """From a study to the bundle of its best candidate: measure again, choose, write."""
 
+import itertools
 import shutil
 import tempfile
 import time
@@ -12,6 +13,7 @@ from autosinian.export import bundle as files
 from autosinian.export.bundle import Bundle
 from autosinian.export.choose import Choice, choose, missed
 from autosinian.export.contender import Contender, baseline_contender, contender, pick
+from autosinian.export.final_accuracy import ACCURACY, FinalAccuracy
 from autosinian.export.findings import Findings
 from autosinian.export.remeasure import Remeasured, remeasure
 from autosinian.export.runs import Limits, for_duration, perform, score
@@ -22,9 +24,11 @@ from autosinian.search.outcome import Outcome
 from autosinian.search.workbench import Workbench
 
 OnMessage = Callable[[str], None]
+Measure = Callable[[Sequence[Remeasured], int], None]
 
-ACCURACY = "accuracy"
-PASSED_OVER = "passed-over"
+FURTHER = 10
+"""How many more than the best few are judged on the final samples where none of these holds."""
+
 CONFIDENCE = 0.95
 ROUNDS_FACTOR = 3
 _LEAST_FREE_BYTES = 4 << 20
@@ -108,16 +112,17 @@ class Exporter:
         self, contenders: Sequence[Contender], baseline: Contender, scratch: Path
     ) -> Findings:
         plan, scenarios = self._plan, tuple(self._bench.document.scenarios)
-        runs = plan.rounds * (len(contenders) + 1) * len(scenarios)
-        progress = _Progress(runs, self._tell)
+        progress = _Progress(self._tell)
         entries = [Remeasured(contender) for contender in (baseline, *contenders)]
+        numbers = itertools.count(1)
 
-        def measure(which: Sequence[Remeasured], rounds: Sequence[int]) -> None:
+        def measure(which: Sequence[Remeasured], rounds: int) -> None:
+            progress.more(rounds * len(which) * len(scenarios))
             remeasure(
                 which,
                 lambda entry, scenario: self.job(entry, scenario, "PerformanceOnly"),
                 scenarios,
-                rounds=rounds,
+                rounds=list(itertools.islice(numbers, rounds)),
                 seconds=plan.seconds,
                 workers=self._bench.workers,
                 limits=self._limits,
@@ -125,26 +130,31 @@ class Exporter:
                 on_run=progress.step,
             )
 
-        measure(entries, range(1, plan.rounds + 1))
+        measure(entries, plan.rounds)
         reference = entries[0]
         if reference.failure:
             raise AutosinianError(
                 f"the baseline must run when measured again, but {reference.failure}"
             )
         choice = self._choose(entries[1:], reference)
-        for number in range(plan.rounds + 1, plan.last_round + 1):
+        for _ in range(plan.rounds, plan.last_round):
             if not choice.open:
                 break
             names = {choice.leader.contender.name, *choice.open}
             self._tell(f"not told apart yet: {', '.join(sorted(names))}; one more round of them")
             going = [entry for entry in entries if entry.contender.name in names]
-            progress.more(len(going) * len(scenarios))
-            measure(going, [number])
+            measure(going, 1)
             choice = self._choose(entries[1:], reference)
         self._tell(str(choice))
         try:
-            final = self._score(reference, "baseline-accuracy", scratch)
-            choice, accuracy = self._accurate(choice, entries, final, scratch)
+            final = self._score(reference.contender, "baseline-accuracy", scratch)
+            judged = FinalAccuracy(
+                lambda entry, folder: self._score(entry, folder, scratch),
+                lambda accuracy: self._missed(accuracy, final),
+                self._bench.evaluator,
+                scratch,
+            )
+            choice, accuracy = self._accurate(choice, entries, judged, measure)
             return self._finish(choice, entries, accuracy, final, scratch)
         except TrialFailure as failure:
             raise AutosinianError(
@@ -160,52 +170,75 @@ class Exporter:
         return choose(entries, deciding, rules, known, 1.0 - (1.0 - CONFIDENCE) / looks)
 
     def _accurate(
-        self, first: Choice, entries: Sequence[Remeasured], baseline: Measurement, scratch: Path
+        self, first: Choice, entries: list[Remeasured], judged: FinalAccuracy, measure: Measure
     ) -> tuple[Choice, Measurement]:
         """The choice among those that are accurate enough on samples the search never saw too, and
         its accuracy there: the fastest of a search is often one that its own samples flatter.
 
-        Where none is, the first choice.
+        Where none of the best few is, the study's next best take their place, one by one; where
+        none of these is either, the first choice.
         """
-        scores: dict[str, Measurement] = {}
-        reasons: dict[str, str] = {}
-        choice = first
-        while True:
+        choice: Choice | None = first
+        while choice is not None:
             name = choice.winner.contender.name
-            scores[name] = self._score(choice.winner, "accuracy", scratch)
-            reasons[name] = self._missed(scores[name], baseline)
-            if not reasons[name]:
-                break
-            (scratch / PASSED_OVER).mkdir(exist_ok=True)
-            (scratch / "accuracy").rename(scratch / PASSED_OVER / name)
+            reason = judged.miss(choice.winner.contender)
+            if not reason:
+                kept = judged.keep(name)
+                return replace(choice, passed_over=judged.missed), kept
             try:
-                left = [entry for entry in entries[1:] if entry.contender.name not in reasons]
+                left = [e for e in entries[1:] if e.contender.name not in judged.missed]
                 choice = self._choose(left, entries[0])
+                self._tell(f"on the final samples {name} {reason}; {choice}")
             except AutosinianError:
-                self._tell(
-                    f"on the final samples {name} {reasons[name]}, and no other of the best "
-                    f"{len(entries) - 1} holds; raise `--top` or search on"
-                )
-                choice, name = first, first.winner.contender.name
-                (scratch / PASSED_OVER / name).rename(scratch / "accuracy")
-                break
-            self._tell(f"on the final samples {name} {reasons[name]}; {choice}")
-        del reasons[name]
-        return replace(choice, passed_over=reasons), scores[name]
+                self._tell(f"on the final samples {name} {reason}; looking at the study's next")
+                choice = self._next(entries, judged, measure)
+        self._tell(f"none of {judged.count} holds on the final samples; search on")
+        kept = judged.keep(first.winner.contender.name)
+        return replace(first, passed_over=judged.missed), kept
 
-    def _missed(self, accuracy: Measurement, baseline: Measurement) -> str:
+    def _next(
+        self, entries: list[Remeasured], judged: FinalAccuracy, measure: Measure
+    ) -> Choice | None:
+        """The best of the study's further candidates that is accurate enough and holds when
+        measured beside the baseline as often as those before; it joins `entries`."""
+        evaluator, reference = self._bench.evaluator, entries[0]
+        known = {entry.contender.trial for entry in entries}
+        for record in self._outcome.ranked():
+            if judged.count >= self._plan.top + FURTHER:
+                break
+            assert record.candidate is not None
+            if record.number in known or judged.alike(record.candidate):
+                continue
+            try:
+                entry = Remeasured(contender(record, evaluator))
+                reason = judged.miss(entry.contender)
+            except TrialFailure as failure:
+                self._tell(f"trial {record.number} is out: {failure}")
+                continue
+            if reason:
+                self._tell(f"on the final samples {entry.contender.name} {reason}")
+                continue
+            entries.append(entry)
+            measure([reference, entry], self._plan.rounds)
+            try:
+                return self._choose([entry], reference)
+            except AutosinianError as error:
+                self._tell(str(error))
+        return None
+
+    def _missed(self, accuracy: float, baseline: Measurement) -> str:
         """Which constraint an accuracy on the final samples misses; empty where none."""
-        if accuracy.accuracy is None or baseline.accuracy is None:
+        if baseline.accuracy is None:
             return ""
         rules = [rule for rule in self._bench.document.rules if str(rule.metric) == ACCURACY]
         known = self._outcome.reference | {ACCURACY: baseline.accuracy}
-        return missed({ACCURACY: accuracy.accuracy}, rules, known)
+        return missed({ACCURACY: accuracy}, rules, known)
 
-    def _score(self, entry: Remeasured, role: str, scratch: Path) -> Measurement:
-        """Accuracy on samples the search never saw; logs go to `scratch/<role>`."""
-        self._tell(f"final accuracy of {entry.contender.name}")
-        job = self.job(entry.contender, "Offline", "AccuracyOnly")
-        job = for_duration(job, self._plan.seconds, scratch / role)
+    def _score(self, entry: Contender, folder: str, scratch: Path) -> Measurement:
+        """Accuracy on samples the search never saw; logs go to `scratch/<folder>`."""
+        self._tell(f"final accuracy of {entry.name}")
+        job = self.job(entry, "Offline", "AccuracyOnly")
+        job = for_duration(job, self._plan.seconds, scratch / folder)
         return score(job, self._bench.workers, self._limits)
 
     def _finish(
@@ -261,14 +294,14 @@ class Exporter:
 class _Progress:
     """Tells each run with the time left."""
 
-    def __init__(self, total: int, tell: OnMessage) -> None:
-        self._total = total
+    def __init__(self, tell: OnMessage) -> None:
+        self._total = 0
         self._tell = tell
         self._done = 0
         self._start = time.monotonic()
 
     def more(self, runs: int) -> None:
-        """Expect further runs."""
+        """Expect so many runs more."""
         self._total += runs
 
     def step(self, what: str) -> None:

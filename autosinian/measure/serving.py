@@ -29,16 +29,20 @@ def serving_tunables(scenarios: tuple[str, ...]) -> tuple[Tunable, ...]:
     return SERVER_TUNABLES if "Server" in scenarios else ()
 
 
+_WITHOUT_DELAY = 0.75
+"""The share of a latency bound that regular batches may take: some end later than they should."""
+
+
 def batches_in_flight(streams: int, depth: int, *, each_s: float, bound_s: float) -> int:
     """How many batches of Server to submit at once where nobody says it.
 
     One more than the streams, so that the next is there when one ends. A query waits for all of
     them and for its own, and a batch ends every `each_s` seconds when all streams are busy: where
-    that would be longer than `bound_s`, no more than the streams. Never more than the `depth` of
-    the session.
+    that would come near `bound_s`, no more than the streams. Never more than the `depth` of the
+    session.
     """
     more = one_more(streams, depth)
-    return more if (more + 1) * each_s <= bound_s else min(depth, streams)
+    return more if (more + 1) * each_s <= _WITHOUT_DELAY * bound_s else min(depth, streams)
 
 
 def one_more(streams: int, depth: int) -> int:

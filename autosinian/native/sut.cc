@@ -132,6 +132,7 @@ class Sut : public mlperf::SystemUnderTest {
       for (int stream = 0; stream < session.streams; ++stream)
         free_.push_back(stream * session.lanes_a_stream + lane);
     started_.resize(session.streams);
+    in_flight_.resize(session.streams);
     started_changed_ = std::vector<std::condition_variable>(session.streams);
     for (int stream = 0; stream < session.streams; ++stream)
       threads_.emplace_back([this, stream] { complete_stream(stream); });
@@ -261,18 +262,31 @@ class Sut : public mlperf::SystemUnderTest {
     return true;
   }
 
-  // Start a batch on the lane that has been free longest; waits while there is none.
+  // Take the lane that has been free longest of the streams with the fewest batches in flight: two
+  // batches on one stream would be computed one after the other while another stream is idle.
+  int take() {
+    auto best = free_.begin();
+    for (auto lane = free_.begin(); lane != free_.end(); ++lane)
+      if (in_flight_[stream_of(*lane)] < in_flight_[stream_of(*best)]) best = lane;
+    const int lane = *best;
+    free_.erase(best);
+    ++in_flight_[stream_of(lane)];
+    return lane;
+  }
+
+  int stream_of(int lane) const { return lane / session_.lanes_a_stream; }
+
+  // Start a batch; waits while no lane is free.
   bool submit(const mlperf::QuerySample* samples, size_t count) {
     int lane = 0;
     {
       std::unique_lock<std::mutex> lock(mutex_);
       freed_.wait(lock, [this] { return !free_.empty() || failed_; });
       if (failed_) return false;
-      lane = free_.front();
-      free_.pop_front();
+      lane = take();
     }
     if (!start(lane, samples, count)) return false;
-    const int stream = lane / session_.lanes_a_stream;
+    const int stream = stream_of(lane);
     {
       std::lock_guard<std::mutex> lock(mutex_);
       started_[stream].push_back({lane, ids_of(samples, count)});
@@ -296,6 +310,7 @@ class Sut : public mlperf::SystemUnderTest {
       {
         std::lock_guard<std::mutex> lock(mutex_);
         free_.push_back(batch.lane);
+        --in_flight_[stream];
         ++permits_;
       }
       freed_.notify_all();
@@ -349,6 +364,7 @@ class Sut : public mlperf::SystemUnderTest {
   std::vector<std::condition_variable> started_changed_;
   std::deque<int> free_;
   std::vector<std::deque<Batch>> started_;
+  std::vector<int> in_flight_;
   std::deque<Arrived> arrived_;
   int permits_ = 0;
   bool batching_ = false;

@@ -47,7 +47,9 @@ def more_accurate(study: Study, record: Record, than: float) -> tuple[Record, fl
     raise AssertionError(f"none of {SUBNETS} subnets has more than {than}")
 
 
-def exporter(study: Study, records: list[Record], least: float, told: list[str]) -> Exporter:
+def exporter(
+    study: Study, records: list[Record], least: float, told: list[str], plan: Plan = PLAN
+) -> Exporter:
     changes = {
         "objectives": ["accuracy", "macs"],
         "constraints": [f"accuracy >= {least}"],
@@ -55,7 +57,7 @@ def exporter(study: Study, records: list[Record], least: float, told: list[str])
     }
     document = study.outcome.document.model_copy(update=changes)
     outcome: Outcome = replace(study.outcome, document=document, records=tuple(records))
-    return Exporter(outcome, replace(study.bench, document=document), PLAN, told.append)
+    return Exporter(outcome, replace(study.bench, document=document), plan, told.append)
 
 
 @pytest.fixture
@@ -94,4 +96,48 @@ def test_where_none_is_accurate_enough_the_first_choice_is_exported_and_told(
     assert bundle.result["accuracy"] == pytest.approx(final_accuracy(study, small))
     assert [c["holds"] for c in bundle.result["constraints"]] == [False]
     assert bundle.result["choice"]["passed_over"].keys() == {f"trial-{large.number:05d}"}
-    assert any("raise `--top` or search on" in line for line in told)
+    assert any("none of 2 holds on the final samples; search on" in line for line in told)
+    assert (bundle.folder / "logs" / "accuracy").is_dir()
+
+
+def test_where_none_of_the_best_few_is_accurate_enough_the_next_best_of_the_study_is_looked_at(
+    study: Study, by_size: list[Record], tmp_path: Path
+) -> None:
+    small, large = by_size
+    low = final_accuracy(study, small)
+    other, high = more_accurate(study, large, low)
+    assert small.candidate is not None
+    engine = replace(small.candidate.engine, batch_size=small.candidate.engine.batch_size + 1)
+    again = replace(flattered(small, replace(small.candidate, engine=engine)), number=98)
+    told: list[str] = []
+    plan = replace(PLAN, top=1)
+    records = [flattered(small), again, other]
+    bundle = exporter(study, records, (low + high) / 2, told, plan).export(tmp_path / "best")
+    assert bundle.result["trial"] == large.number
+    assert bundle.result["accuracy"] == pytest.approx(high)
+    # The same network answers alike whatever its batch size: it was not run again.
+    assert [line for line in told if line.startswith("final accuracy of trial")] == [
+        f"final accuracy of trial-{small.number:05d}",
+        f"final accuracy of trial-{large.number:05d}",
+    ]
+    rounds = bundle.result["rounds"]["values"]
+    assert len(rounds[f"trial-{large.number:05d}"]["Offline.samples_per_second"]) == plan.rounds
+    assert len(rounds["baseline"]["Offline.samples_per_second"]) == 2 * plan.rounds
+    assert {c["holds"] for c in bundle.result["constraints"]} == {True}
+
+
+def test_a_next_best_that_cannot_be_made_ready_is_told_and_left_out(
+    study: Study, by_size: list[Record], tmp_path: Path
+) -> None:
+    small, large = by_size
+    low = final_accuracy(study, small)
+    other, high = more_accurate(study, large, low)
+    assert other.candidate is not None
+    engine = replace(other.candidate.engine, batch_size=10**8)  # no machine has room for it
+    broken = replace(flattered(other, replace(other.candidate, engine=engine)), number=97)
+    told: list[str] = []
+    records = [flattered(small), broken, replace(other, number=98)]
+    plan = replace(PLAN, top=1)
+    bundle = exporter(study, records, (low + high) / 2, told, plan).export(tmp_path / "best")
+    assert bundle.result["trial"] == 98
+    assert any(line.startswith("trial 97 is out: ") for line in told)

@@ -74,3 +74,18 @@ def test_a_lane_that_fails_ends_the_run_with_a_reason(bench: Bench, tmp_path: Pa
     )
     with pytest.raises(TrialFailure, match="a lane's finish failed with status 1"):
         run(job, **LIMITS)
+
+
+def test_no_batch_waits_on_a_busy_stream_while_another_is_idle(
+    bench: Bench, tmp_path: Path
+) -> None:
+    job = bench.job(
+        "Server",
+        "PerformanceOnly",
+        tmp_path,
+        engine=misbehaving(bench, "UnevenNativeEngine"),
+        settings={"server_target_qps": 200, "min_duration_ms": 900},
+    )
+    measured = run(replace(job, sut={**job.sut, "in_flight": 2}), **LIMITS)
+    assert measured.versions["sut"] == "c++"
+    assert measured.samples

@@ -314,6 +314,44 @@ class FailingNativeEngine(NativeEngine):
         return session
 
 
+class UnevenNativeEngine(NativeEngine):
+    """The first of its two streams takes much longer than the second.
+
+    A batch breaks down that starts behind another on its stream.
+    """
+
+    def open(self, engine_file: Path, config: EngineConfig) -> Any:
+        session = super().open(engine_file, config)
+        lanes = session.lanes
+        for number, slow in ((0, True), (2, False)):
+            lanes[number : number + 2] = _one_after_another(lanes[number : number + 2], slow=slow)
+        return session
+
+
+def _one_after_another(lanes: list[NativeLane], *, slow: bool) -> list[NativeLane]:
+    running: list[int] = []
+
+    def watched(lane: NativeLane) -> NativeLane:
+        first_start, first_finish = lane.start, lane.finish
+        assert first_start is not None
+        assert first_finish is not None
+
+        def start(size: int, count: int) -> None:
+            if running:
+                raise RuntimeError("a batch must not wait for another while a stream is idle")
+            running.append(count)
+            first_start(size, count)
+
+        def finish() -> None:
+            time.sleep(0.05 if slow else 0.0)
+            first_finish()
+            running.clear()
+
+        return replace(lane, start=start, finish=finish)
+
+    return [watched(lane) for lane in lanes]
+
+
 class _NativeSession:
     """Placed samples, and lanes that run them when they are asked to finish."""
 
