@@ -26,7 +26,7 @@ from autosinian.measure.raw_loop import (
     raw_loop,
 )
 from autosinian.measure.samples import Samples
-from autosinian.measure.serving import batches_in_flight
+from autosinian.measure.serving import BatchTimes, batches_in_flight
 from autosinian.measure.settings import (
     audit_config,
     log_settings,
@@ -43,7 +43,7 @@ mlperf_loadgen = load()
 _SERVED_BY_SEVERAL = ("Offline", "Server")
 IN_FLIGHT = "batches_in_flight"
 """Where `Measurement.machine` says how many batches of Server were submitted at once."""
-_SUT_KEYS = ("deque_timeout_us", "in_flight", "native", "warmup_s")
+_SUT_KEYS = ("deque_timeout_us", "in_flight", "native", "pacing", "warmup_s")
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def _keep_within_samples(run: _Run, settings: Any) -> None:
         settings.performance_sample_count_override = run.samples.count
 
 
-def _sut(run: _Run, in_flight: int) -> Sut:
+def _sut(run: _Run, in_flight: int, pace: BatchTimes | None) -> Sut:
     if run.job.scenario == "Offline":
         return OfflineSut(run.feed, run.answers, run.abort)
     if run.job.scenario == "Server":
@@ -177,25 +177,26 @@ def _sut(run: _Run, in_flight: int) -> Sut:
             run.abort,
             deque_timeout_us=float(run.job.sut.get("deque_timeout_us", 0.0)),
             in_flight=in_flight,
+            pace=pace,
         )
     return StreamSut(run.feed, run.answers, run.abort)
 
 
-def _in_flight(run: _Run, settings: Any, rate: float | None) -> int:
+def _in_flight(run: _Run, settings: Any, times: BatchTimes | None) -> int:
     """Batches of Server submitted at once: what the job says, else what the latency bound takes
-    at `rate` samples/s of full batches."""
+    of full batches."""
     said = int(run.job.sut.get("in_flight", 0))
-    if said or not rate:
+    if said or times is None:
         return said
     return batches_in_flight(
         run.feed.streams,
         run.feed.depth,
-        each_s=run.feed.batch_size / rate,
+        each_s=times.full,
         bound_s=settings.server_target_latency_ns * 1e-9,
     )
 
 
-def _native_sut(run: _Run, in_flight: int) -> NativeSut | None:
+def _native_sut(run: _Run, in_flight: int, pace: BatchTimes | None) -> NativeSut | None:
     """The compiled one where it is there, serves this session, and the job does not decline it."""
     if run.job.task or not run.job.sut.get("native", True):
         return None  # what it answers are labels
@@ -207,6 +208,7 @@ def _native_sut(run: _Run, in_flight: int) -> NativeSut | None:
         scenario=run.job.scenario,
         deque_timeout_us=float(run.job.sut.get("deque_timeout_us", 0.0)),
         in_flight=in_flight,
+        pace=pace,
     )
 
 
@@ -218,10 +220,11 @@ def _loadgen(run: _Run, settings: Any) -> Measurement:
     _keep_within_samples(run, settings)
     ready = make_ready(run.session, run.feed, run.samples)
     run.opened()
-    rate = warm_up(ready, job, settings, streams=run.feed.streams)
-    in_flight = _in_flight(run, settings, rate)
-    native = _native_sut(run, in_flight)
-    sut: NativeSut | PythonSut = native or PythonSut(_sut(run, in_flight))
+    times = warm_up(ready, job, settings, streams=run.feed.streams)
+    in_flight = _in_flight(run, settings, times)
+    pace = times if job.sut.get("pacing", True) else None
+    native = _native_sut(run, in_flight, pace)
+    sut: NativeSut | PythonSut = native or PythonSut(_sut(run, in_flight, pace))
 
     def load_samples(indices: list[int]) -> None:
         try:

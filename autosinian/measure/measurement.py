@@ -17,11 +17,12 @@ class Job:
     own names, after `mlperf_conf` and `user_conf`; without any, LoadGen's built-in mlperf.conf
     asks for 600 s. `benchmark` is the model's name in those files. `sut` sets our own side:
     `deque_timeout_us` (how long a Server batch waits to fill), `in_flight` (Server batches
-    submitted at once) and `warmup_s`. `RawLoop` runs the engine without LoadGen for
-    `settings["min_duration_ms"]`. `task` is empty for classification; for detection it is
-    `{"name": "detection", "image_size": n, "classes": n}`, `labels` then holds boxes (see
-    `autosinian.measure.answers`) and accuracy is COCO mAP. `devices` are the GPUs that serve it,
-    by NVML's index; empty for an engine on the processor.
+    submitted at once), `pacing` (false: a Server batch may leave right after another), `native`
+    (false: without the compiled system under test) and `warmup_s`. `RawLoop` runs the engine
+    without LoadGen for `settings["min_duration_ms"]`. `task` is empty for classification; for
+    detection it is `{"name": "detection", "image_size": n, "classes": n}`, `labels` then holds
+    boxes (see `autosinian.measure.answers`) and accuracy is COCO mAP. `devices` are the GPUs that
+    serve it, by NVML's index; empty for an engine on the processor.
     """
 
     engine: dict[str, Any]

@@ -6,7 +6,7 @@ from types import ModuleType
 
 from autosinian.engine.protocol import Session
 from autosinian.measure.feed import Feed, ResidentFeed
-from autosinian.measure.serving import one_more
+from autosinian.measure.serving import BatchTimes, one_more
 from autosinian.native.lanes import ABORT, LaneTable, NativeSession, session_structure
 
 Abort = Callable[[BaseException], None]
@@ -28,6 +28,7 @@ class NativeSut:
         scenario: str,
         deque_timeout_us: float,
         in_flight: int,
+        pace: BatchTimes | None,
     ) -> None:
         self._library = ctypes.CDLL(str(loadgen.__file__))
         self._session = session
@@ -45,6 +46,7 @@ class NativeSut:
             row_of=feed.rows,
             in_flight=in_flight or one_more(feed.streams, feed.depth),
             deque_timeout_us=deque_timeout_us,
+            pace_us=(pace.one * 1e6, pace.full * 1e6) if pace else (0.0, 0.0),
             abort=self._abort,
         )
         opened = self._library.autosinian_sut_open
@@ -73,6 +75,7 @@ def native_sut(
     scenario: str,
     deque_timeout_us: float,
     in_flight: int,
+    pace: BatchTimes | None,
 ) -> NativeSut | None:
     """The compiled one, None where LoadGen's module has none or the session needs Python."""
     if not hasattr(ctypes.CDLL(str(loadgen.__file__)), "autosinian_sut_open"):
@@ -89,4 +92,5 @@ def native_sut(
         scenario=scenario,
         deque_timeout_us=deque_timeout_us,
         in_flight=in_flight,
+        pace=pace,
     )

@@ -1,5 +1,7 @@
 """What our side of LoadGen's Server scenario can be tuned by."""
 
+from dataclasses import dataclass
+
 from autosinian.engine.protocol import Tunable
 
 SERVER_TUNABLES = (
@@ -27,6 +29,21 @@ SERVER_TUNABLES = (
 def serving_tunables(scenarios: tuple[str, ...]) -> tuple[Tunable, ...]:
     """Those that change a measured figure: none without the Server scenario."""
     return SERVER_TUNABLES if "Server" in scenarios else ()
+
+
+@dataclass(frozen=True)
+class BatchTimes:
+    """For how many seconds a batch of `one` sample, and a `full` one of `size`, keep the device
+    from other work while all streams are busy."""
+
+    one: float
+    full: float
+    size: int
+
+    def of(self, count: int) -> float:
+        """The time of a batch of `count` samples, between the two."""
+        share = (count - 1) / (self.size - 1) if self.size > 1 else 1.0
+        return self.one + share * (self.full - self.one)
 
 
 _WITHOUT_DELAY = 0.75

@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from autosinian.engine.protocol import OnDone
 from autosinian.measure.answers import Answers, Collected
 from autosinian.measure.feed import Feed
-from autosinian.measure.serving import one_more
+from autosinian.measure.serving import BatchTimes, one_more
 from autosinian.native.loadgen import load
 
 mlperf_loadgen = load()
+
+_NAP_S = 5e-4
 
 Abort = Callable[[BaseException], None]
 
@@ -139,7 +141,9 @@ class ServerSut:
     """Server: one thread makes batches of what has arrived.
 
     A batch leaves when it is full, or when its first query has waited `deque_timeout_us`
-    microseconds; while `in_flight` batches run it goes on growing.
+    microseconds; while `in_flight` batches run it goes on growing. With `pace` one that is not
+    full does not leave before the one before it has had its time on the device either: batches
+    that leave together end together, and then those who have just arrived wait for all of them.
     """
 
     def __init__(
@@ -150,9 +154,11 @@ class ServerSut:
         *,
         deque_timeout_us: float = 0.0,
         in_flight: int = 0,
+        pace: BatchTimes | None = None,
     ) -> None:
         self._feed, self._answers, self._abort = feed, answers, abort
         self._timeout_s = deque_timeout_us * 1e-6
+        self._pace, self._paced_until = pace, 0.0
         self._permits = threading.Semaphore(in_flight or one_more(feed.streams, feed.depth))
         self._arrived: queue.SimpleQueue[tuple[list[int], list[int], float] | None]
         self._arrived = queue.SimpleQueue()
@@ -188,12 +194,17 @@ class ServerSut:
         self._permits.acquire()
         size = self._feed.batch_size
         more = True
+        leaves = max(since + self._timeout_s, self._paced_until)
         while len(ids) < size:
-            left = since + self._timeout_s - time.perf_counter()
             try:
-                item = self._arrived.get(timeout=left) if left > 0 else self._arrived.get_nowait()
+                item = self._arrived.get_nowait()
             except queue.Empty:
-                break
+                left = leaves - time.perf_counter()
+                if left <= 0:
+                    break
+                # Being woken by every query would take the time of those who bring them.
+                time.sleep(min(left, _NAP_S))
+                continue
             if item is None:
                 more = False
                 break
@@ -205,6 +216,9 @@ class ServerSut:
             if start:
                 self._permits.acquire()
             end = start + size
+            if self._pace is not None:
+                count = min(size, len(ids) - start)
+                self._paced_until = time.perf_counter() + self._pace.of(count)
             self._feed.submit(rows[start:end], self._answer(ids[start:end], rows[start:end]))
         return more
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from autosinian.measure.measurement import Job
 from autosinian.measure.raw_loop import Ready, latencies_s, raw_loop
+from autosinian.measure.serving import BatchTimes
 from autosinian.measure.settings import built_in_settings
 
 WARMUP_S = 0.2
@@ -12,13 +13,14 @@ _WINDOWS, _LONGER_WINDOWS = 4, 2
 _FEW_BATCHES = 64
 # A run that ends before `min_duration_ms` is invalid, so its queries must not be too few.
 _ABOVE_ESTIMATE = 1.1
+_TIMED_CALLS = 3
 _MANY_QUERIES = 500_000
 _LONG_RUN = 1.5
 
 
-def warm_up(ready: Ready, job: Job, settings: Any, *, streams: int) -> float | None:
+def warm_up(ready: Ready, job: Job, settings: Any, *, streams: int) -> BatchTimes | None:
     """Run the engine a moment, and tell LoadGen the speed where the job does not. Returns the
-    samples/s of full batches in Server, None elsewhere.
+    times of batches in Server, None elsewhere.
 
     LoadGen makes its queries in advance: Offline from `offline_expected_qps`, the streams from the
     expected latency, so that without them a run is much shorter or longer than `min_duration_ms`.
@@ -33,7 +35,7 @@ def warm_up(ready: Ready, job: Job, settings: Any, *, streams: int) -> float | N
         return None
     if job.scenario == "Server":
         _warm_up_sizes(ready, seconds)
-        return max(raw_loop(ready, seconds / 2)[0] for _ in range(2))
+        return _batch_times(ready, seconds)
     multi = job.scenario == "MultiStream"
     samples = int(settings.multi_stream_samples_per_query) if multi else 1
     size = min(samples, ready.batch_size)
@@ -57,6 +59,14 @@ def _warm_up_sizes(ready: Ready, seconds: float) -> None:
         ready.infer(size)
         if time.perf_counter() > end:
             return
+
+
+def _batch_times(ready: Ready, seconds: float) -> BatchTimes:
+    """One sample takes the share of a full batch's time that it takes when each runs alone."""
+    size = ready.batch_size
+    full = size / max(raw_loop(ready, seconds / 2)[0] for _ in range(2))
+    alone = [min(latencies_s(ready.infer, n, repeats=_TIMED_CALLS)) for n in (1, size)]
+    return BatchTimes(full * min(1.0, alone[0] / alone[1]), full, size)
 
 
 def _estimate(job: Job, settings: Any, name: str, value: float) -> None:

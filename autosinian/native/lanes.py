@@ -77,6 +77,8 @@ class _Session(ctypes.Structure):
         ("batches_queries", ctypes.c_int32),
         ("in_flight", ctypes.c_int32),
         ("deque_timeout_us", ctypes.c_double),
+        ("pace_one_us", ctypes.c_double),
+        ("pace_full_us", ctypes.c_double),
         ("lanes", ctypes.POINTER(_Lane)),
         ("row_of", ctypes.c_void_p),
         ("samples", ctypes.c_int64),
@@ -122,9 +124,13 @@ def session_structure(
     row_of: NDArray[np.int64],
     in_flight: int,
     deque_timeout_us: float,
+    pace_us: tuple[float, float],
     abort: "ctypes._FuncPointer",
 ) -> _Session:
-    """What `autosinian_sut_open` takes; everything in it must outlive the system under test."""
+    """What `autosinian_sut_open` takes; everything in it must outlive the system under test.
+
+    `pace_us` are the times of a batch of one sample and of a full one, 0 without pacing.
+    """
     return _Session(
         streams=streams,
         lanes_a_stream=(len(table.lanes) - 1) // streams,
@@ -133,6 +139,8 @@ def session_structure(
         batches_queries=int(scenario == "Server"),
         in_flight=in_flight,
         deque_timeout_us=deque_timeout_us,
+        pace_one_us=pace_us[0],
+        pace_full_us=pace_us[1],
         lanes=ctypes.cast(table.lanes, ctypes.POINTER(_Lane)),
         row_of=row_of.ctypes.data,
         samples=len(row_of),

@@ -51,6 +51,8 @@ struct AutosinianSession {
   int32_t batches_queries;     // 1: queries wait for others (Server)
   int32_t in_flight;           // batches at once while queries wait
   double deque_timeout_us;
+  double pace_one_us;          // what a batch of one sample, and a full one, take of the device's
+  double pace_full_us;         // time; 0 where partial batches leave as soon as they can
   AutosinianLane* lanes;       // streams * lanes_a_stream, stream by stream, then the own one
   const int64_t* row_of;       // of each sample; negative where it is not loaded
   int64_t samples;
@@ -162,7 +164,8 @@ class Sut : public mlperf::SystemUnderTest {
       {
         std::lock_guard<std::mutex> lock(mutex_);
         for (const auto& sample : samples) arrived_.push_back({sample, now});
-        waited_for = permits_ > 0 || batching_;
+        // One that fills a batch, or that may begin one; those between need not wake it.
+        waited_for = batching_ ? arrived_.size() >= size_t(session_.batch_size) : permits_ > 0;
       }
       if (waited_for) arrived_changed_.notify_one();
       return;
@@ -318,13 +321,25 @@ class Sut : public mlperf::SystemUnderTest {
     }
   }
 
-  // A batch leaves when it is full, or when its first query has waited long enough; while as many
-  // as may be are in flight it goes on growing.
+  // What a batch of `count` samples takes of the device's time.
+  std::chrono::nanoseconds pace(size_t count) const {
+    const double most = std::max(1, session_.batch_size - 1);
+    const double share = session_.batch_size > 1 ? double(count - 1) / most : 1.0;
+    const double us =
+        session_.pace_one_us + share * (session_.pace_full_us - session_.pace_one_us);
+    return std::chrono::nanoseconds(int64_t(us * 1000.0));
+  }
+
+  // A batch leaves when it is full, or when its first query has waited long enough and the batch
+  // before has had its time on the device: batches that leave together end together, and then those
+  // who have just arrived wait for all of them. While as many as may be are in flight it goes on
+  // growing.
   void batch_queries() {
     const size_t size = session_.batch_size;
     const auto timeout =
         std::chrono::nanoseconds(int64_t(session_.deque_timeout_us * 1000.0));
     std::vector<mlperf::QuerySample> batch;
+    auto paced_until = Clock::time_point::min();
     while (true) {
       batch.clear();
       {
@@ -335,7 +350,9 @@ class Sut : public mlperf::SystemUnderTest {
         if (arrived_.empty() || failed_) return;
         batching_ = true;
         --permits_;
-        const auto leaves = arrived_.front().since + timeout;
+        const auto leaves = std::max(
+            std::chrono::time_point_cast<Clock::duration>(arrived_.front().since + timeout),
+            paced_until);
         arrived_changed_.wait_until(
             lock, leaves, [&] { return arrived_.size() >= size || closing_ || failed_; });
         while (batch.size() < size && !arrived_.empty()) {
@@ -343,6 +360,7 @@ class Sut : public mlperf::SystemUnderTest {
           arrived_.pop_front();
         }
       }
+      paced_until = Clock::now() + pace(batch.size());
       const bool sent = submit(batch.data(), batch.size());
       {
         std::lock_guard<std::mutex> lock(mutex_);

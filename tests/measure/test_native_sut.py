@@ -89,3 +89,22 @@ def test_no_batch_waits_on_a_busy_stream_while_another_is_idle(
     measured = run(replace(job, sut={**job.sut, "in_flight": 2}), **LIMITS)
     assert measured.versions["sut"] == "c++"
     assert measured.samples
+
+
+@pytest.mark.parametrize("pacing", [True, False])
+def test_a_batch_that_is_not_full_leaves_when_the_one_before_has_had_its_time(
+    pacing: bool, bench: Bench, tmp_path: Path
+) -> None:
+    job = bench.job(
+        "Server",
+        "PerformanceOnly",
+        tmp_path,
+        engine=misbehaving(bench, "PacedNativeEngine"),
+        settings={"server_target_qps": 200, "min_duration_ms": 900},
+    )
+    job = replace(job, sut={**job.sut, "in_flight": 2, "pacing": pacing})
+    if pacing:
+        assert run(job, **LIMITS).samples
+    else:
+        with pytest.raises(TrialFailure, match="a lane's start failed with status 1"):
+            run(job, **LIMITS)

@@ -352,6 +352,34 @@ def _one_after_another(lanes: list[NativeLane], *, slow: bool) -> list[NativeLan
     return [watched(lane) for lane in lanes]
 
 
+class PacedNativeEngine(NativeEngine):
+    """Every batch takes 20 ms of the device; one that is not full breaks down where it starts
+    sooner than half of that after another."""
+
+    def open(self, engine_file: Path, config: EngineConfig) -> Any:
+        session = super().open(engine_file, config)
+        session.batch_s = 0.02
+        last = [0.0]
+
+        def paced(lane: NativeLane) -> NativeLane:
+            first = lane.start
+            assert first is not None
+
+            def start(size: int, count: int) -> None:
+                now = time.monotonic()
+                if count < session.batch_size and now < last[0] + session.batch_s / 2:
+                    raise RuntimeError(
+                        "a batch that is not full must not leave right after another"
+                    )
+                last[0] = now
+                first(size, count)
+
+            return replace(lane, start=start)
+
+        session.lanes = [paced(lane) for lane in session.lanes]
+        return session
+
+
 class _NativeSession:
     """Placed samples, and lanes that run them when they are asked to finish."""
 
@@ -361,6 +389,7 @@ class _NativeSession:
         self.classes, self.streams, self.depth = session.classes, streams, 2 * streams
         self._samples = np.empty((0, *self.input_shape), np.float32)
         self._one_at_a_time = threading.Lock()
+        self.batch_s = 0.0
         self.lanes = [self._lane() for _ in range(self.depth + 1)]
 
     def native_lanes(self) -> list[NativeLane]:
@@ -371,6 +400,7 @@ class _NativeSession:
 
     def infer_rows(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         with self._one_at_a_time:
+            time.sleep(self.batch_s)
             return self._session.infer(self._samples[rows])
 
     def submit_rows(self, rows: NDArray[np.int64], on_done: OnDone) -> None:
