@@ -310,12 +310,14 @@ class Search:
 
     def _measure_baseline(self) -> None:
         """Measure the baseline here, or wait for the process that does."""
-        key = self._baseline.key
+        key, told = self._baseline.key, False
         while BASELINE_ATTRIBUTE not in self._study.user_attrs:
             self._ledger.sweep()
             claim = self._store.find(key)
             if claim is not None and claim.state == "running":
-                self._view.message("another process measures the baseline; waiting for it")
+                if not told:
+                    self._view.message("another process measures the baseline; waiting for it")
+                told = True
                 time.sleep(BASELINE_POLL_S)
             elif self._baseline_in_space():
                 self._one_trial()
