@@ -442,7 +442,7 @@ def main() -> None:
     parser.add_argument(
         "--scenarios", nargs="*", default=[], help="network:precision ... to run in all four"
     )
-    parser.add_argument("--server-streams", type=int, nargs="*", default=[2, 3])
+    parser.add_argument("--server-streams", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--in-flight", type=int, nargs="*", default=[0, 2], help="of Server")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()

@@ -81,31 +81,36 @@ class _Started(NamedTuple):
 
 
 class _FreeLanes:
-    """The lanes that run nothing, by stream."""
+    """The lanes that run nothing, by stream. One thread takes and waits, others give back."""
 
     def __init__(self, lanes: Sequence[Sequence[Lane]]) -> None:
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.Lock())
         self._free = [list(of_stream) for of_stream in lanes]
-        self._all = sum(len(of_stream) for of_stream in lanes)
+        self._count = self._all = sum(len(of_stream) for of_stream in lanes)
 
     def take(self) -> tuple[int, Lane]:
         """A lane, and its stream's number: of the stream with the fewest batches in flight, as two
         on one are computed one after the other. Waits while no lane is free."""
         with self._changed:
-            self._changed.wait_for(lambda: any(self._free))
-            number = max(range(len(self._free)), key=lambda number: len(self._free[number]))
+            while not self._count:
+                self._changed.wait()
+            self._count -= 1
+            counts = [len(of_stream) for of_stream in self._free]
+            number = counts.index(max(counts))
             return number, self._free[number].pop(0)
 
     def put(self, number: int, lane: Lane) -> None:
         """Give back a lane of stream `number`."""
         with self._changed:
             self._free[number].append(lane)
-            self._changed.notify_all()
+            self._count += 1
+            self._changed.notify()
 
     def wait(self) -> None:
         """Return when every lane is free."""
         with self._changed:
-            self._changed.wait_for(lambda: sum(map(len, self._free)) == self._all)
+            while self._count < self._all:
+                self._changed.wait()
 
 
 class _Stream:
