@@ -320,8 +320,8 @@ def _server(
 ) -> Iterator[Row]:
     """The best Server rate within the latency bound, over the best Offline rate `rate`.
 
-    A partial batch costs as much as a full one: with `in_flight` batches submitted, which 0 sets to
-    one more than the streams, a query waits for all of them and for its own.
+    A partial batch costs as much as a full one: with `in_flight` batches submitted, whose number 0
+    leaves to the latency bound, a query waits for all of them and for its own.
     """
     # Two batches are computed and one is gathered while the newest query waits.
     largest = 0.8 * SERVER_LATENCY_MS / 1e3 * rate / 3
@@ -420,52 +420,80 @@ def measure(bench: Bench, cases: Sequence[Case], arguments: argparse.Namespace) 
             yield from scenarios(bench, built, best, rate, arguments)
 
 
+def add_bench_arguments(
+    parser: argparse.ArgumentParser, *, engine: str, devices: Sequence[int], rounds: int
+) -> None:
+    """What `open_bench` reads, and what every comparison takes; the defaults are given."""
+    parser.add_argument("work", type=Path, help="folder for models, engines and logs")
+    parser.add_argument("--engine", default=engine)
+    parser.add_argument("--python", help="command line of the worker's interpreter")
+    parser.add_argument("--devices", type=int, nargs="*", default=devices)
+    parser.add_argument("--options", default="{}", help="JSON: settings of builds and runs")
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--rounds", type=int, default=rounds, help="of what is compared")
+    parser.add_argument("--output", type=Path)
+
+
+def open_bench(arguments: argparse.Namespace) -> Bench:
+    """The bench that the command line names."""
+    python = tuple(shlex.split(arguments.python)) if arguments.python else None
+    devices = tuple(arguments.devices)
+    engine = open_engine(arguments.engine, python or (), devices[:1])
+    options = json.loads(arguments.options)
+    return Bench(arguments.work.absolute(), engine, python, devices, options)
+
+
+def about(bench: Bench) -> Row:
+    """The columns that every table begins with."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "device": bench.engine.device(),
+        "engine": bench.engine.name,
+        "versions": json.dumps(dict(bench.engine.versions())),
+    }
+
+
+def write_rows(path: Path | None, rows: Sequence[Row]) -> None:
+    """Write the table where one is asked for; after each row, so that a run that is cut off keeps
+    what it has."""
+    if path is None:
+        return
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("step", choices=("prepare", "build", "measure"))
-    parser.add_argument("work", type=Path, help="folder for models, engines and logs")
+    add_bench_arguments(parser, engine="tensorrt", devices=[0], rounds=3)
     parser.add_argument("--networks", nargs="*", default=list(RESOLUTIONS))
     parser.add_argument("--images", type=Path, help="tar of images with a val_map.txt")
     parser.add_argument("--net-config", type=Path, help="net.config of the searched network")
-    parser.add_argument("--engine", default="tensorrt")
-    parser.add_argument("--python", help="command line of the worker's interpreter")
-    parser.add_argument("--devices", type=int, nargs="*", default=[0])
     parser.add_argument("--cases", nargs="*", default=[], help="network:precision:batch ...")
-    parser.add_argument("--options", default="{}", help="JSON: settings of builds")
     parser.add_argument("--at-once", type=int, default=1, help="builds at the same time")
-    parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--sweep-seconds", type=float, default=1.0)
     parser.add_argument("--samples", default="device", help="where samples lie: device or host")
-    parser.add_argument("--rounds", type=int, default=3, help="of what is compared")
     parser.add_argument(
         "--scenarios", nargs="*", default=[], help="network:precision ... to run in all four"
     )
     parser.add_argument("--server-streams", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--in-flight", type=int, nargs="*", default=[0, 2], help="of Server")
-    parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     if arguments.step == "prepare":
         prepare(arguments.work, arguments.networks, arguments.images, arguments.net_config)
         return
-    python = tuple(shlex.split(arguments.python)) if arguments.python else None
-    devices = tuple(arguments.devices)
-    engine = open_engine(arguments.engine, python or (), devices)
-    options = json.loads(arguments.options)
-    bench = Bench(arguments.work.absolute(), engine, python, devices, options)
+    bench = open_bench(arguments)
     cases = [Case.parse(text) for text in arguments.cases]
     if arguments.step == "build":
         with ThreadPoolExecutor(arguments.at_once) as pool:
             for case, seconds in zip(cases, pool.map(_built(bench), cases), strict=True):
                 print(f"built {case}: {seconds}", flush=True)
         return
-    common = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "device": engine.device(),
-        "engine": engine.name,
-        "versions": json.dumps(dict(engine.versions())),
-    }
+    common = about(bench)
     rows = []
     ready = [case for case in cases if bench.file(case).exists()]
     for row in measure(bench, ready, arguments):
@@ -474,7 +502,7 @@ def main() -> None:
             "network": row["case"].network,
             "precision": row["case"].precision,
             "batch_size": row["case"].batch_size,
-            "options": json.dumps(options | row["options"]),
+            "options": json.dumps(bench.build_options | row["options"]),
             "figure": row["figure"],
             "value": f"{row['value']:.5g}",
             "ratio": f"{row['ratio']:.3f}" if "ratio" in row else "",
@@ -482,11 +510,7 @@ def main() -> None:
         rows.append(told)
         shown = (told[name] for name in ("network", "precision", "batch_size", "figure"))
         print(" ".join(map(str, shown)), told["value"], told["ratio"], told["options"], flush=True)
-        if arguments.output:  # after each row: a run that is cut off keeps what it has
-            with arguments.output.open("w", newline="") as stream:
-                writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(rows)
+        write_rows(arguments.output, rows)
 
 
 def _built(bench: Bench) -> Any:

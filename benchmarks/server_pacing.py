@@ -10,16 +10,11 @@ the engine's own rate, with and without pacing, in turn.
 """
 
 import argparse
-import csv
-import datetime
 import json
-import shlex
 import sys
 from dataclasses import replace
-from pathlib import Path
 
-from autosinian.measure.workers import open_engine
-from gpu_serving import Bench, Case
+from gpu_serving import Case, about, add_bench_arguments, open_bench, write_rows
 
 SHARES = (0.4, 0.6, 0.8)
 """Query rates, as shares of the engine's own loop over full batches."""
@@ -32,31 +27,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("work", type=Path, help="what `gpu_serving.py prepare` made")
-    parser.add_argument("--engine", default="openvino")
-    parser.add_argument("--python", help="command line of the worker's interpreter")
-    parser.add_argument("--devices", type=int, nargs="*", default=[])
-    parser.add_argument("--batch-size", type=int, default=8)
+    add_bench_arguments(parser, engine="openvino", devices=[], rounds=3)
+    parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--shares", type=float, nargs="*", default=SHARES)
-    parser.add_argument("--options", default="{}", help="JSON: settings of the engine")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    devices = tuple(arguments.devices)
-    python = tuple(shlex.split(arguments.python)) if arguments.python else None
-    engine = open_engine(arguments.engine, python or (), devices)
-    options = json.loads(arguments.options)
-    bench = Bench(arguments.work.absolute(), engine, python, devices, options)
+    bench = open_bench(arguments)
     case = Case("resnet50", "int8", arguments.batch_size)
     bench.build(case)
     raw = bench.rate(bench.job(case, "Offline", "RawLoop", arguments.seconds, streams=STREAMS))
-    common = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "device": engine.device(),
-        "versions": json.dumps(dict(engine.versions())),
+    common = about(bench) | {
         "batch_size": case.batch_size,
-        "options": json.dumps(options | {"streams": STREAMS}),
+        "options": json.dumps(bench.build_options | {"streams": STREAMS}),
         "raw_samples_per_second": round(raw, 1),
     }
     batch_ms = 1e3 * case.batch_size / raw
@@ -90,12 +71,8 @@ def main() -> None:
                     }
                     | latency
                 )
-                print(*list(rows[-1].values())[5:], file=sys.stderr, flush=True)
-                if arguments.output:  # after each row: a run that is cut off keeps what it has
-                    with arguments.output.open("w", newline="") as stream:
-                        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-                        writer.writeheader()
-                        writer.writerows(rows)
+                print(*list(rows[-1].values())[6:], file=sys.stderr, flush=True)
+                write_rows(arguments.output, rows)
 
 
 if __name__ == "__main__":

@@ -9,23 +9,25 @@ measured on the first device and on all, in turn; then the best Server rate on e
 """
 
 import argparse
-import csv
-import datetime
-import json
-import shlex
 import statistics
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 from autosinian.measure.measurement import Measurement
 from autosinian.measure.server import find_server_qps
-from autosinian.measure.workers import open_engine
-from gpu_serving import MEMORY_LIMIT, SERVER_LATENCY_MS, TIME_LIMIT_S, Bench, Case
-
-Row = dict[str, Any]
+from gpu_serving import (
+    MEMORY_LIMIT,
+    SERVER_LATENCY_MS,
+    TIME_LIMIT_S,
+    Bench,
+    Case,
+    Row,
+    about,
+    add_bench_arguments,
+    open_bench,
+    write_rows,
+)
 
 
 @dataclass(frozen=True)
@@ -99,29 +101,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("work", type=Path, help="what `gpu_serving.py prepare` made")
-    parser.add_argument("--engine", default="tensorrt")
-    parser.add_argument("--python", help="command line of the worker's interpreter")
-    parser.add_argument("--devices", type=int, nargs="+", default=[0, 1])
+    add_bench_arguments(parser, engine="tensorrt", devices=[0, 1], rounds=3)
     parser.add_argument("--offline", default="resnet50:int8:1024", help="network:precision:batch")
     parser.add_argument("--server", default="resnet50:int8:160", help="network:precision:batch")
-    parser.add_argument("--options", default="{}", help="JSON: settings of the engine")
     parser.add_argument("--streams", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    devices = tuple(arguments.devices)
-    python = tuple(shlex.split(arguments.python)) if arguments.python else None
-    engine = open_engine(arguments.engine, python or (), devices[:1])
-    options = json.loads(arguments.options)
-    bench = Bench(arguments.work.absolute(), engine, python, devices, options)
-    common = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "device": engine.device(),
-        "engine": engine.name,
-        "versions": json.dumps(dict(engine.versions())),
-    }
+    bench = open_bench(arguments)
+    devices, common = bench.devices, about(bench)
     offline, server = Case.parse(arguments.offline), Case.parse(arguments.server)
     for case in (offline, server):
         replace(bench, devices=devices[:1]).build(case)
@@ -131,11 +117,7 @@ def main() -> None:
     def keep(row: Row) -> None:
         rows.append(common | row)
         print(*list(row.values()), flush=True)
-        if arguments.output:  # after each row: a run that is cut off keeps what it has
-            with arguments.output.open("w", newline="") as stream:
-                writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(rows)
+        write_rows(arguments.output, rows)
 
     for row in comparison.offline(offline):
         keep(row)

@@ -1,17 +1,19 @@
 """From a study to the bundle of its best candidate: measure again, choose, write."""
 
+import functools
 import itertools
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autosinian.errors import AutosinianError, InputError, TrialFailure
 from autosinian.export import bundle as files
 from autosinian.export.bundle import Bundle
-from autosinian.export.choose import Choice, choose, missed
+from autosinian.export.choose import Choice, choose
 from autosinian.export.contender import Contender, baseline_contender, contender, pick
 from autosinian.export.final_accuracy import ACCURACY, FinalAccuracy
 from autosinian.export.findings import Findings
@@ -117,18 +119,18 @@ class Exporter:
         numbers = itertools.count(1)
 
         def measure(which: Sequence[Remeasured], rounds: int) -> None:
-            progress.more(rounds * len(which) * len(scenarios))
-            remeasure(
-                which,
-                lambda entry, scenario: self.job(entry, scenario, "PerformanceOnly"),
-                scenarios,
-                rounds=list(itertools.islice(numbers, rounds)),
-                seconds=plan.seconds,
-                workers=self._bench.workers,
-                limits=self._limits,
-                folder=scratch / "rounds",
-                on_run=progress.step,
-            )
+            with progress.runs(rounds * len(which) * len(scenarios)):
+                remeasure(
+                    which,
+                    lambda entry, scenario: self.job(entry, scenario, "PerformanceOnly"),
+                    scenarios,
+                    rounds=list(itertools.islice(numbers, rounds)),
+                    seconds=plan.seconds,
+                    workers=self._bench.workers,
+                    limits=self._limits,
+                    folder=scratch / "rounds",
+                    on_run=progress.step,
+                )
 
         measure(entries, plan.rounds)
         reference = entries[0]
@@ -147,10 +149,13 @@ class Exporter:
             choice = self._choose(entries[1:], reference)
         self._tell(str(choice))
         try:
-            final = self._score(reference.contender, "baseline-accuracy", scratch)
+            score_in_scratch = functools.partial(self._score, scratch)
+            final = score_in_scratch(reference.contender, "baseline-accuracy")
+            assert final.accuracy is not None
             judged = FinalAccuracy(
-                lambda entry, folder: self._score(entry, folder, scratch),
-                lambda accuracy: self._missed(accuracy, final),
+                score_in_scratch,
+                self._bench.document.rules,
+                self._outcome.reference | {ACCURACY: final.accuracy},
                 self._bench.evaluator,
                 scratch,
             )
@@ -226,15 +231,7 @@ class Exporter:
                 self._tell(str(error))
         return None
 
-    def _missed(self, accuracy: float, baseline: Measurement) -> str:
-        """Which constraint an accuracy on the final samples misses; empty where none."""
-        if baseline.accuracy is None:
-            return ""
-        rules = [rule for rule in self._bench.document.rules if str(rule.metric) == ACCURACY]
-        known = self._outcome.reference | {ACCURACY: baseline.accuracy}
-        return missed({ACCURACY: accuracy}, rules, known)
-
-    def _score(self, entry: Contender, folder: str, scratch: Path) -> Measurement:
+    def _score(self, scratch: Path, entry: Contender, folder: str) -> Measurement:
         """Accuracy on samples the search never saw; logs go to `scratch/<folder>`."""
         self._tell(f"final accuracy of {entry.name}")
         job = self.job(entry, "Offline", "AccuracyOnly")
@@ -295,14 +292,17 @@ class _Progress:
     """Tells each run with the time left."""
 
     def __init__(self, tell: OnMessage) -> None:
-        self._total = 0
         self._tell = tell
-        self._done = 0
-        self._start = time.monotonic()
+        self._total = self._done = 0
+        self._start = self._ran_s = 0.0
 
-    def more(self, runs: int) -> None:
-        """Expect so many runs more."""
-        self._total += runs
+    @contextmanager
+    def runs(self, count: int) -> Iterator[None]:
+        """`count` further runs; what is done before and after them is not counted."""
+        self._total += count
+        self._start = time.monotonic() - self._ran_s
+        yield
+        self._ran_s = time.monotonic() - self._start
 
     def step(self, what: str) -> None:
         """Before each run."""

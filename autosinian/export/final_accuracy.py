@@ -1,31 +1,42 @@
 """Whether a candidate is accurate enough on samples that the search never saw."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from autosinian.evaluate.evaluator import Evaluator
+from autosinian.export.choose import missed
 from autosinian.export.contender import Contender
 from autosinian.export.validation import ROLE
 from autosinian.measure.measurement import Measurement
 from autosinian.space.candidate import Candidate
+from autosinian.space.rules import Constraint
 
 ACCURACY = "accuracy"
 JUDGED = "judged"
 PASSED_OVER = "passed-over"
 
 Score = Callable[[Contender, str], Measurement]
-Miss = Callable[[float], str]
 
 
 class FinalAccuracy:
     """Judges contenders, each once; what gives the same answers as one that missed is not run.
 
-    `score` runs a contender and puts its logs below a folder of `scratch`; `miss` says which
-    constraint an accuracy misses. `missed` are the reasons of those that miss, by name.
+    `score` runs a contender and puts its logs below a folder of `scratch`. `reference` is what
+    constraints are relative to, by metric; those of `rules` on accuracy count. `missed` are the
+    reasons of those that miss one, by name.
     """
 
-    def __init__(self, score: Score, miss: Miss, evaluator: Evaluator, scratch: Path) -> None:
-        self._score, self._miss = score, miss
+    def __init__(
+        self,
+        score: Score,
+        rules: Sequence[Constraint],
+        reference: Mapping[str, float],
+        evaluator: Evaluator,
+        scratch: Path,
+    ) -> None:
+        self._score = score
+        self._rules = [rule for rule in rules if str(rule.metric) == ACCURACY]
+        self._reference = reference
         self._evaluator, self._scratch = evaluator, scratch
         self._found: dict[str, Measurement] = {}
         self._alike: dict[str, str] = {}
@@ -43,7 +54,8 @@ class FinalAccuracy:
         if not reason:
             found = self._found.get(name) or self._score(contender, f"{JUDGED}/{name}")
             self._found[name] = found
-            reason = "" if found.accuracy is None else self._miss(found.accuracy)
+            assert found.accuracy is not None  # or scoring it had failed
+            reason = missed({ACCURACY: found.accuracy}, self._rules, self._reference)
         if reason:
             self._alike[self._key(contender.candidate)] = reason
             self.missed[name] = reason

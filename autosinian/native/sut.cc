@@ -134,7 +134,7 @@ class Sut : public mlperf::SystemUnderTest {
       for (int stream = 0; stream < session.streams; ++stream)
         free_.push_back(stream * session.lanes_a_stream + lane);
     started_.resize(session.streams);
-    in_flight_.resize(session.streams);
+    running_.resize(session.streams);
     started_changed_ = std::vector<std::condition_variable>(session.streams);
     for (int stream = 0; stream < session.streams; ++stream)
       threads_.emplace_back([this, stream] { complete_stream(stream); });
@@ -270,10 +270,10 @@ class Sut : public mlperf::SystemUnderTest {
   int take() {
     auto best = free_.begin();
     for (auto lane = free_.begin(); lane != free_.end(); ++lane)
-      if (in_flight_[stream_of(*lane)] < in_flight_[stream_of(*best)]) best = lane;
+      if (running_[stream_of(*lane)] < running_[stream_of(*best)]) best = lane;
     const int lane = *best;
     free_.erase(best);
-    ++in_flight_[stream_of(lane)];
+    ++running_[stream_of(lane)];
     return lane;
   }
 
@@ -313,7 +313,7 @@ class Sut : public mlperf::SystemUnderTest {
       {
         std::lock_guard<std::mutex> lock(mutex_);
         free_.push_back(batch.lane);
-        --in_flight_[stream];
+        --running_[stream];
         ++permits_;
       }
       freed_.notify_all();
@@ -382,7 +382,7 @@ class Sut : public mlperf::SystemUnderTest {
   std::vector<std::condition_variable> started_changed_;
   std::deque<int> free_;
   std::vector<std::deque<Batch>> started_;
-  std::vector<int> in_flight_;
+  std::vector<int> running_;  // batches of each stream
   std::deque<Arrived> arrived_;
   int permits_ = 0;
   bool batching_ = false;

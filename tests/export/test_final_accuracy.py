@@ -4,7 +4,7 @@ The best is the one of fewest multiply-adds here: no speed decides what these te
 """
 
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +60,31 @@ def exporter(
     return Exporter(outcome, replace(study.bench, document=document), plan, told.append)
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Two records as flattered ones: of fewer multiply-adds, and more accurate, by their final
+    accuracies `low` and `high`."""
+
+    small: Record
+    better: Record
+    low: float
+    high: float
+
+    @property
+    def between(self) -> float:
+        """What the better one alone holds."""
+        return (self.low + self.high) / 2
+
+
+@pytest.fixture
+def pair(study: Study, by_size: list[Record]) -> Pair:
+    """The better one has the larger one's number."""
+    small, large = by_size
+    low = final_accuracy(study, small)
+    better, high = more_accurate(study, large, low)
+    return Pair(flattered(small), better, low, high)
+
+
 @pytest.fixture
 def by_size(study: Study) -> list[Record]:
     """Two records; the first has fewer multiply-adds."""
@@ -68,18 +93,16 @@ def by_size(study: Study) -> list[Record]:
 
 
 def test_the_best_is_passed_over_where_it_is_not_accurate_enough_on_the_final_samples(
-    study: Study, by_size: list[Record], tmp_path: Path
+    study: Study, pair: Pair, tmp_path: Path
 ) -> None:
-    small, large = by_size
-    low = final_accuracy(study, small)
-    other, high = more_accurate(study, large, low)
     told: list[str] = []
-    least = (low + high) / 2
-    bundle = exporter(study, [flattered(small), other], least, told).export(tmp_path / "best")
-    assert bundle.result["trial"] == large.number
-    assert bundle.result["accuracy"] == pytest.approx(high)
+    bundle = exporter(study, [pair.small, pair.better], pair.between, told).export(
+        tmp_path / "best"
+    )
+    assert bundle.result["trial"] == pair.better.number
+    assert bundle.result["accuracy"] == pytest.approx(pair.high)
     assert [c["holds"] for c in bundle.result["constraints"]] == [True]
-    name = f"trial-{small.number:05d}"
+    name = f"trial-{pair.small.number:05d}"
     assert bundle.result["choice"]["passed_over"].keys() == {name}
     assert any(line.startswith(f"on the final samples {name} misses") for line in told)
     assert (bundle.folder / "logs" / "passed-over" / name).is_dir()
@@ -101,43 +124,41 @@ def test_where_none_is_accurate_enough_the_first_choice_is_exported_and_told(
 
 
 def test_where_none_of_the_best_few_is_accurate_enough_the_next_best_of_the_study_is_looked_at(
-    study: Study, by_size: list[Record], tmp_path: Path
+    study: Study, pair: Pair, tmp_path: Path
 ) -> None:
-    small, large = by_size
-    low = final_accuracy(study, small)
-    other, high = more_accurate(study, large, low)
-    assert small.candidate is not None
-    engine = replace(small.candidate.engine, batch_size=small.candidate.engine.batch_size + 1)
-    again = replace(flattered(small, replace(small.candidate, engine=engine)), number=98)
+    candidate = pair.small.candidate
+    assert candidate is not None
+    engine = replace(candidate.engine, batch_size=candidate.engine.batch_size + 1)
+    again = replace(pair.small, candidate=replace(candidate, engine=engine), number=98)
     told: list[str] = []
     plan = replace(PLAN, top=1)
-    records = [flattered(small), again, other]
-    bundle = exporter(study, records, (low + high) / 2, told, plan).export(tmp_path / "best")
-    assert bundle.result["trial"] == large.number
-    assert bundle.result["accuracy"] == pytest.approx(high)
+    records = [pair.small, again, pair.better]
+    bundle = exporter(study, records, pair.between, told, plan).export(tmp_path / "best")
+    assert bundle.result["trial"] == pair.better.number
+    assert bundle.result["accuracy"] == pytest.approx(pair.high)
     # The same network answers alike whatever its batch size: it was not run again.
     assert [line for line in told if line.startswith("final accuracy of trial")] == [
-        f"final accuracy of trial-{small.number:05d}",
-        f"final accuracy of trial-{large.number:05d}",
+        f"final accuracy of trial-{pair.small.number:05d}",
+        f"final accuracy of trial-{pair.better.number:05d}",
     ]
     rounds = bundle.result["rounds"]["values"]
-    assert len(rounds[f"trial-{large.number:05d}"]["Offline.samples_per_second"]) == plan.rounds
+    assert (
+        len(rounds[f"trial-{pair.better.number:05d}"]["Offline.samples_per_second"]) == plan.rounds
+    )
     assert len(rounds["baseline"]["Offline.samples_per_second"]) == 2 * plan.rounds
     assert {c["holds"] for c in bundle.result["constraints"]} == {True}
 
 
 def test_a_next_best_that_cannot_be_made_ready_is_told_and_left_out(
-    study: Study, by_size: list[Record], tmp_path: Path
+    study: Study, pair: Pair, tmp_path: Path
 ) -> None:
-    small, large = by_size
-    low = final_accuracy(study, small)
-    other, high = more_accurate(study, large, low)
-    assert other.candidate is not None
-    engine = replace(other.candidate.engine, batch_size=10**8)  # no machine has room for it
-    broken = replace(flattered(other, replace(other.candidate, engine=engine)), number=97)
+    candidate = pair.better.candidate
+    assert candidate is not None
+    engine = replace(candidate.engine, batch_size=10**8)  # no machine has room for it
+    broken = replace(pair.better, candidate=replace(candidate, engine=engine), number=97)
     told: list[str] = []
-    records = [flattered(small), broken, replace(other, number=98)]
+    records = [pair.small, broken, replace(pair.better, number=98)]
     plan = replace(PLAN, top=1)
-    bundle = exporter(study, records, (low + high) / 2, told, plan).export(tmp_path / "best")
+    bundle = exporter(study, records, pair.between, told, plan).export(tmp_path / "best")
     assert bundle.result["trial"] == 98
     assert any(line.startswith("trial 97 is out: ") for line in told)

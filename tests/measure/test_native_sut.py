@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from autosinian.errors import TrialFailure
+from autosinian.measure.measurement import Measurement
 from autosinian.measure.process import run
 from tests.measure.conftest import LIMITS, ROOT, SAMPLES, Bench
 from tests.measure.test_process import misbehaving
@@ -76,35 +77,31 @@ def test_a_lane_that_fails_ends_the_run_with_a_reason(bench: Bench, tmp_path: Pa
         run(job, **LIMITS)
 
 
-def test_no_batch_waits_on_a_busy_stream_while_another_is_idle(
-    bench: Bench, tmp_path: Path
-) -> None:
+def served(
+    bench: Bench, folder: Path, engine: str, sut: dict[str, float | bool] | None = None
+) -> Measurement:
+    """A short Server run with two batches in flight."""
     job = bench.job(
         "Server",
         "PerformanceOnly",
-        tmp_path,
-        engine=misbehaving(bench, "UnevenNativeEngine"),
+        folder,
+        engine=misbehaving(bench, engine),
         settings={"server_target_qps": 200, "min_duration_ms": 900},
     )
-    measured = run(replace(job, sut={**job.sut, "in_flight": 2}), **LIMITS)
+    return run(replace(job, sut={**job.sut, "in_flight": 2, **(sut or {})}), **LIMITS)
+
+
+def test_no_batch_waits_on_a_busy_stream_while_another_is_idle(
+    bench: Bench, tmp_path: Path
+) -> None:
+    measured = served(bench, tmp_path, "UnevenNativeEngine")
     assert measured.versions["sut"] == "c++"
     assert measured.samples
 
 
-@pytest.mark.parametrize("pacing", [True, False])
 def test_a_batch_that_is_not_full_leaves_when_the_one_before_has_had_its_time(
-    pacing: bool, bench: Bench, tmp_path: Path
+    bench: Bench, tmp_path: Path
 ) -> None:
-    job = bench.job(
-        "Server",
-        "PerformanceOnly",
-        tmp_path,
-        engine=misbehaving(bench, "PacedNativeEngine"),
-        settings={"server_target_qps": 200, "min_duration_ms": 900},
-    )
-    job = replace(job, sut={**job.sut, "in_flight": 2, "pacing": pacing})
-    if pacing:
-        assert run(job, **LIMITS).samples
-    else:
-        with pytest.raises(TrialFailure, match="a lane's start failed with status 1"):
-            run(job, **LIMITS)
+    assert served(bench, tmp_path / "paced", "PacedNativeEngine").samples
+    with pytest.raises(TrialFailure, match="a lane's start failed with status 1"):
+        served(bench, tmp_path / "not", "PacedNativeEngine", {"pacing": False})

@@ -1,4 +1,4 @@
-"""How many batches of Server are submitted at once."""
+"""How many batches of Server are submitted at once, and when."""
 
 import queue
 from pathlib import Path
