@@ -135,6 +135,16 @@ class Ledger:
         except LeaseLost:
             self._store.forget(candidate.key)
 
+    def give_back_proposals(self, reason: str) -> None:
+        """End what this process was proposing when it was interrupted, and any claim of it."""
+        claims, _ = self._store.running()
+        for trial in self._storage.own_trials():
+            self._write(trial, {REASON: reason}, {})
+            self._end(trial, TrialState.FAIL)
+            for claim in claims:
+                if claim.trial == trial.number:
+                    self._store.forget(claim.candidate)
+
     def sweep(self) -> None:
         """Complete, or free for another try, what dead processes held."""
         trials = {t.number: t for t in self._study.get_trials(deepcopy=False)}

@@ -186,8 +186,7 @@ class Search:
             )
 
     def _one_trial(self) -> None:
-        trial = self._ask()
-        candidate = self._space.decode(trial.params)
+        trial, candidate = self._propose()
         try:
             self._ledger.begin(trial, candidate)
             reference = self._ledger.reference
@@ -233,6 +232,19 @@ class Search:
             lambda: attach_files(self._study, trial, candidate, self._bench.folder, self._artifacts)
         )
         self._ledger.tell(trial, candidate, evaluation)
+
+    def _propose(self) -> tuple[optuna.Trial, Candidate]:
+        try:
+            trial = self._ask()
+            return trial, self._space.decode(trial.params)
+        except SpaceExhausted:
+            raise
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                self._patience.end()
+            with suppress(InputError):  # a lost database, which is told already
+                self._ledger.give_back_proposals("interrupted")
+            raise
 
     def _ask(self) -> optuna.Trial:
         try:

@@ -252,6 +252,11 @@ class StudyStorage(BaseStorage):
 
     # Trials: reading
 
+    def own_trials(self) -> list[FrozenTrial]:
+        """The trials that this process made and has not ended, as it wrote them."""
+        with self._lock:
+            return [own.frozen() for own in self._own.values()]
+
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """See `BaseStorage`. A trial of this process is as this process wrote it."""
         with self._lock:

@@ -6,13 +6,17 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from typing import Any
 
 import psutil
 import pytest
 
 from autosinian.cli.main import main
+from autosinian.search.ledger import KEPT
 from autosinian.search.outcome import Outcome, read_outcome
+from autosinian.search.sampler import DistinctSampler
 from autosinian.search.storage import load_study
+from autosinian.store import Store
 from tests.search.conftest import SPACE, Desk, Ended, end, environment, write_checkpoint
 from tests.search.engines import (
     ABORTS,
@@ -161,6 +165,28 @@ def test_ctrl_c_gives_the_running_trial_back(copied: Desk) -> None:
     assert copied.workers() == []
 
 
+@pytest.mark.parametrize("claimed", [False, True])
+def test_ctrl_c_while_a_trial_is_proposed_gives_it_back(
+    copied: Desk, monkeypatch: pytest.MonkeyPatch, claimed: bool
+) -> None:
+    propose = DistinctSampler.sample_relative
+
+    def interrupted(sampler: DistinctSampler, *arguments: Any) -> dict[str, Any]:
+        if claimed:
+            propose(sampler, *arguments)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as now:
+        now.setattr(DistinctSampler, "sample_relative", interrupted)
+        assert run_here(copied, monkeypatch, "--trials", "5") == 130
+    assert copied.states()[4:] == ["FAIL"]
+    assert copied.outcome().records[4].reason == "interrupted"
+    store = Store(f"sqlite:///{copied.database}", "tiny")
+    assert store.claims("running") == []
+    assert run_here(copied, monkeypatch, "--trials", "5") == 0
+    assert copied.outcome().summary()["lost"] == 1
+
+
 def test_kill_9_loses_the_running_trial_only_and_it_is_tried_again(copied: Desk) -> None:
     before = copied.outcome()
     process = copied.start("--trials", "100")
@@ -173,6 +199,9 @@ def test_kill_9_loses_the_running_trial_only_and_it_is_tried_again(copied: Desk)
     killed = copied.outcome()
     running = [r for r in killed.records if r.state == "running"]
     assert len(running) <= 1, f"killed after {pause} s"
+    runs = copied.folder / "studies" / "tiny" / "runs"
+    # Killed between keeping a measurement and telling it: the next search tells it.
+    kept = [r.number for r in running if (runs / f"trial-{r.number:05d}" / KEPT).exists()]
     target = len(finished_keys(killed)) + 1
     ended = end(copied.start("--trials", str(target)))
     assert ended.code == 0, ended.stderr
@@ -180,10 +209,14 @@ def test_kill_9_loses_the_running_trial_only_and_it_is_tried_again(copied: Desk)
     assert after.records[:4] == before.records
     keys = finished_keys(after)
     assert len(keys) == len(set(keys)) == target
-    assert "RUNNING" not in copied.states()
+    left = copied.states().count("RUNNING")
+    # Killed while it was proposed, unclaimed: ended only when it is surely nobody's.
+    assert left <= sum(r.candidate is None for r in running), f"killed after {pause} s"
     if running and running[0].candidate is not None:
         assert running[0].candidate.key in keys
-    assert after.summary()["lost"] == len(running)
+    lost = after.summary()["lost"]
+    assert lost == len(running) - len(kept) - left, f"killed after {pause} s"
+    assert all(after.records[number].evaluation for number in kept)
 
 
 def test_two_searches_share_a_study(desk: Desk) -> None:
