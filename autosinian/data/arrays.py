@@ -1,6 +1,7 @@
 """Preprocessed samples as `.npy` files that are mapped into memory, made once for each key."""
 
 import contextlib
+import errno
 import fcntl
 import glob
 import hashlib
@@ -22,7 +23,7 @@ from autosinian.content import atomic_folder, write_json
 from autosinian.data.preprocessing import Preprocessing
 from autosinian.data.progress import Progress
 from autosinian.data.samples import Samples
-from autosinian.errors import InputError
+from autosinian.errors import InputError, Unavailable
 
 FORMAT = 1
 RECORD = "rule.json"
@@ -84,7 +85,7 @@ def write_arrays(
 
     Memory holds some 32 MiB of samples at a time. `about` goes into the record; `what` names the
     work in progress and errors. Arrays of another key in `folder` are replaced; anything else
-    there is left alone with an `InputError`, as is a disk that is full.
+    there is left alone with an `InputError`. Raises `Unavailable` for a disk that is full.
     """
     size = len(samples) * int(np.prod(preprocessing.shape)) * preprocessing.numpy_dtype.itemsize
     try:
@@ -100,7 +101,7 @@ def write_arrays(
                 )
             free = shutil.disk_usage(folder.parent).free
             if free < size:
-                raise OSError(f"{free:,} bytes are free there")
+                raise OSError(errno.ENOSPC, f"{free:,} bytes are free there")
             with atomic_folder(folder) as temporary:
                 _fill(temporary, key, samples, preprocessing, about, what)
                 if folder.exists():
@@ -109,7 +110,8 @@ def write_arrays(
             shutil.rmtree(_aside(folder), ignore_errors=True)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise (Unavailable if full else InputError)(
             f"{what} must be written to `{folder}` ({size:,} bytes), but: {reason}; "
             "free space or choose another folder"
         ) from error
