@@ -4,14 +4,25 @@ Work that only has to get done (training, export, builds, accuracy) holds a shar
 performance run holds it alone, so that it never competes with another process of ours. The
 processor has one lock and each GPU its own, so searches on different GPUs never wait for each
 other; what a GPU's trial does on the processor holds the processor's.
+
+Who waits to be alone goes first: a second lock, which those hold together until they are done,
+keeps back work that would begin in the meantime. Else several searches on one device would put a
+measurement off by one build after another. Work of a process that works there already is not kept
+back, as it is what the other waits for.
 """
 
 import fcntl
 import os
 import tempfile
+import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+_lock = threading.Lock()
+_at_work: Counter[Path] = Counter()
+"""How often this process works on what each lock stands for."""
 
 
 @contextmanager
@@ -20,14 +31,19 @@ def working(devices: Sequence[int] = ()) -> Iterator[None]:
 
     Without any it is the processor that is held.
     """
-    with _locked(devices, fcntl.LOCK_SH):
+    with ExitStack() as held:
+        for path in _paths(devices):
+            held.enter_context(_at_work_on(path))
         yield
 
 
 @contextmanager
 def alone(devices: Sequence[int] = ()) -> Iterator[None]:
-    """Hold the same alone; waits until nobody of ours works there."""
-    with _locked(devices, fcntl.LOCK_EX):
+    """Hold the same alone; waits until nobody of ours works there, and keeps new work back."""
+    with ExitStack() as held:
+        for path in _paths(devices):
+            held.enter_context(_holding(_wish(path), fcntl.LOCK_SH))
+            held.enter_context(_holding(path, fcntl.LOCK_EX))
         yield
 
 
@@ -35,13 +51,14 @@ def keep_working(devices: Sequence[int] = ()) -> list[int] | None:
     """File descriptors that hold the same as `working` as long as any copy of them is open.
 
     For a process that is to work on after this one has closed its own. None where a performance
-    run is on: it is not waited for.
+    run is on, or another process waits for one: it is not waited for.
     """
     held: list[int] = []
     for path in _paths(devices):
-        held.append(_open(path))
         try:
-            fcntl.flock(held[-1], fcntl.LOCK_SH | fcntl.LOCK_NB)
+            with _beginning(path, fcntl.LOCK_NB):
+                held.append(_open(path))
+                fcntl.flock(held[-1], fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             for handle in held:
                 os.close(handle)
@@ -50,13 +67,48 @@ def keep_working(devices: Sequence[int] = ()) -> list[int] | None:
 
 
 @contextmanager
-def _locked(devices: Sequence[int], kind: int) -> Iterator[None]:
+def _at_work_on(path: Path) -> Iterator[None]:
     with ExitStack() as held:
-        for path in _paths(devices):
-            handle = _open(path)
-            held.callback(os.close, handle)
-            fcntl.flock(handle, kind)
+        with _beginning(path):
+            held.enter_context(_holding(path, fcntl.LOCK_SH))
+        _count(path, 1)
+        held.callback(_count, path, -1)
         yield
+
+
+def _count(path: Path, more: int) -> None:
+    with _lock:
+        _at_work[path] += more
+
+
+@contextmanager
+def _beginning(path: Path, flags: int = 0) -> Iterator[None]:
+    """Work may begin in the block: nobody waits to be alone, or this process works there already.
+
+    Raises `BlockingIOError` where that is not so, with `LOCK_NB` among the `flags`.
+    """
+    with _lock:
+        working_already = _at_work[path] > 0
+    if working_already:
+        yield
+        return
+    with _holding(_wish(path), fcntl.LOCK_EX | flags):
+        yield
+
+
+@contextmanager
+def _holding(path: Path, kind: int) -> Iterator[None]:
+    handle = _open(path)
+    try:
+        fcntl.flock(handle, kind)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _wish(path: Path) -> Path:
+    """The lock that those hold together who wait to be alone, or are."""
+    return path.with_suffix(".wish.lock")
 
 
 def _paths(devices: Sequence[int]) -> list[Path]:

@@ -1,5 +1,8 @@
+import fcntl
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from autosinian.evaluate.quiet import alone, working
+from autosinian.evaluate.quiet import alone, keep_working, working
 
 HOLDER = """
 import sys
@@ -70,6 +73,61 @@ def test_a_measurement_excludes_work_of_other_processes(first: str, second: str)
             waiting.communicate()
 
 
+@pytest.mark.parametrize("devices", [(), (0,), (0, 1)])
+def test_who_waits_to_measure_goes_before_work_that_begins(devices: tuple[int, ...]) -> None:
+    with held("working", *devices) as holder:
+        measuring = start("alone", *devices)
+        try:
+            wait_for_a_wish()
+            assert keep_working(devices) is None
+            beginning = start("working", *devices)
+            try:
+                time.sleep(0.7)
+                assert (measuring.poll(), beginning.poll()) == (None, None)
+                holder.communicate("go\n")
+                assert measuring.stdout is not None
+                assert measuring.stdout.readline() == "held\n"
+                time.sleep(0.3)
+                assert beginning.poll() is None
+                measuring.communicate("go\n")
+                assert beginning.communicate("go\n", timeout=30)[0] == "held\n"
+            finally:
+                beginning.kill()
+        finally:
+            measuring.kill()
+
+
+def test_who_works_already_may_begin_more_while_another_waits_to_measure() -> None:
+    with working([0]):
+        measuring = start("alone", 0)
+        try:
+            wait_for_a_wish()
+            with working([0]):
+                kept = keep_working([0])
+            assert kept is not None
+            for handle in kept:
+                os.close(handle)
+            assert measuring.poll() is None
+        except BaseException:
+            measuring.kill()
+            raise
+    assert measuring.communicate("go\n", timeout=30)[0] == "held\n"
+
+
+def wait_for_a_wish() -> None:
+    """Until another process waits to be alone, on the first of its devices."""
+    limit = time.monotonic() + 30
+    while time.monotonic() < limit:
+        for path in Path(tempfile.gettempdir()).glob("*.wish.lock"):
+            with path.open() as handle:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return
+        time.sleep(0.02)
+    raise AssertionError("nobody waits")
+
+
 def test_two_measurements_exclude_each_other() -> None:
     order: list[str] = []
     with held("alone") as holder:
@@ -97,8 +155,6 @@ def test_the_lock_is_let_go_after_an_error() -> None:
 
 
 def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
-    import os
-
     target = tmp_path / "target"
     (tmp_path / f"autosinian-{os.getuid()}.lock").symlink_to(target)
     with pytest.raises(OSError, match="lock"), working():

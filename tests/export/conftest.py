@@ -50,7 +50,7 @@ class Study:
     outcome: Outcome
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
     """Two trials beside the baseline, searched from a folder of their own, which stays current."""
     folder = tmp_path_factory.mktemp("export")
@@ -82,13 +82,13 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
     os.chdir(before)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def told() -> list[str]:
     """What the export of `bundle` said."""
     return []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def bundle(study: Study, told: list[str]) -> Bundle:
     """The bundle of the study's best; not to be changed."""
     exporter = Exporter(study.outcome, study.bench, PLAN, told.append)
