@@ -59,6 +59,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--storage", metavar="URL", help="SQLAlchemy URL (default: studies/NAME.db)"
     )
     parser.add_argument("--study", metavar="NAME", help="study's name (default: the file's name)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="PATH",
+        help="the data set's folder or archive, in place of the file's `data: path`",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of all random draws (default: 0)")
     parser.add_argument(
         "--sampler",
@@ -133,7 +139,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from autosinian.search.space_file import read_space
 
-    document = read_space(arguments.space)
+    document = read_space(arguments.space, arguments.data)
 
     from autosinian.report.live import LiveView
     from autosinian.report.words import describe_outcome

@@ -1,4 +1,4 @@
-"""CIFAR-10 from a folder or archive of `train/<class>/<image>` and `test/<class>/<image>`."""
+"""CIFAR-10 as published, or as images `train/<class>/<image>` and `test/<class>/<image>`."""
 
 from functools import cached_property
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from autosinian.content import content_key
+from autosinian.data.cifar_batches import CifarBatches
 from autosinian.data.dataset import Dataset, require_folder
 from autosinian.data.image_tree import ImageArchive, ImageFolder, ImageTree
 from autosinian.data.roles import Role
@@ -51,7 +52,10 @@ class Cifar10(Dataset):
 
     def __init__(self, path: Path | None) -> None:
         self._path = require_folder(
-            self.name, path, "a folder or tar archive with train/<class>/ and test/<class>/ images"
+            self.name,
+            path,
+            "a folder or tar archive with train/<class>/ and test/<class>/ images, or "
+            "cifar-10-binary.tar.gz",
         )
 
     def describe(self) -> str:
@@ -103,4 +107,6 @@ class Cifar10(Dataset):
 
     @cached_property
     def _tree(self) -> ImageTree:
+        if CifarBatches.is_at(self._path):
+            return CifarBatches(self._path, CLASSES)
         return ImageFolder(self._path) if self._path.is_dir() else ImageArchive(self._path)

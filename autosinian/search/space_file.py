@@ -8,8 +8,11 @@ from autosinian.space.document import Document, read_document
 from autosinian.supernet.hub import is_local
 
 
-def read_space(path: Path) -> Document:
-    """Read a space file; paths in it are relative to it and come back absolute."""
+def read_space(path: Path, data: Path | None = None) -> Document:
+    """Read a space file; paths in it are relative to it and come back absolute.
+
+    `data`, relative to the current folder, is the data set's path in place of the file's.
+    """
     document = read_document(path)
     updates: dict[str, object] = {}
     if document.supernet is not None and is_local(document.supernet):
@@ -20,8 +23,8 @@ def read_space(path: Path) -> Document:
         if document.network.autoconfig is not None:
             changes["autoconfig"] = _absolute(document.network.autoconfig, path.parent)
         updates["network"] = document.network.model_copy(update=changes)
-    if document.data.path is not None:
-        data_path = _absolute(document.data.path, path.parent)
+    if data is not None or document.data.path is not None:
+        data_path = _absolute(str(data or document.data.path), Path() if data else path.parent)
         updates["data"] = document.data.model_copy(update={"path": data_path})
     return document.model_copy(update=updates)
 
