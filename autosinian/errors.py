@@ -1,5 +1,7 @@
 """The few errors of this package; every message says what must hold, what was given, what to do."""
 
+import errno
+
 
 class AutosinianError(Exception):
     """A failure that is told to the user in one line; the process exits with 1."""
@@ -30,3 +32,8 @@ class TrialFailure(AutosinianError):  # noqa: N818  (a verdict on one candidate,
         self.stage = stage
         self.reason = reason
         self.transient = transient
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether there is no room, or none left of a quota: what waiting may mend."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -23,7 +23,7 @@ from autosinian.content import atomic_folder, write_json
 from autosinian.data.preprocessing import Preprocessing
 from autosinian.data.progress import Progress
 from autosinian.data.samples import Samples
-from autosinian.errors import InputError, Unavailable
+from autosinian.errors import InputError, Unavailable, is_disk_full
 
 FORMAT = 1
 RECORD = "rule.json"
@@ -110,8 +110,7 @@ def write_arrays(
             shutil.rmtree(_aside(folder), ignore_errors=True)
     except OSError as error:
         reason = error.strerror or str(error)
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise (Unavailable if full else InputError)(
+        raise (Unavailable if is_disk_full(error) else InputError)(
             f"{what} must be written to `{folder}` ({size:,} bytes), but: {reason}; "
             "free space or choose another folder"
         ) from error

@@ -1,8 +1,6 @@
 """CIFAR-10 as its authors publish it: six files of records, a label byte and 32 x 32 RGB planes."""
 
-import lzma
 import tarfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autosinian.content import content_key, file_sha256
-from autosinian.data.image_tree import ImageTree
+from autosinian.data.image_tree import BROKEN_ARCHIVE, ImageTree
 from autosinian.errors import InputError
 
 SIDE = 32
@@ -141,7 +139,7 @@ class CifarBatches(ImageTree):
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        except BROKEN_ARCHIVE as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(
                 f"`{self._path}` must be CIFAR-10's binary version, whole, but: {reason}; get it "
@@ -161,6 +159,6 @@ def _names(path: Path) -> list[str]:
                 names.append(member.name.rpartition("/")[2])
                 if len(names) >= _LOOKED_AT or names[-1] in (*_ALL, PICKLED):
                     break
-    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError):
+    except BROKEN_ARCHIVE:
         return []  # whoever reads it tells
     return names

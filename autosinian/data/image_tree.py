@@ -18,6 +18,9 @@ from autosinian.errors import InputError
 LARGEST_MEMBER_BYTES = 1 << 20
 LARGEST_TOTAL_BYTES = 1 << 30
 
+BROKEN_ARCHIVE = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
+"""What reading an archive that is cut, damaged or none raises."""
+
 _IMAGE_NAME = re.compile(r"(?:\./)?(?P<name>[^/]+/[^/]+/[^/]+)")
 
 
@@ -123,7 +126,7 @@ class ImageArchive(ImageTree):
                     content = archive.extractfile(member)
                     if content is not None:
                         members[match["name"]] = content.read()
-        except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        except BROKEN_ARCHIVE as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(
                 f"`{self._path}` must be a whole tar archive, but: {reason}; get it again"

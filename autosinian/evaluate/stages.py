@@ -1,11 +1,16 @@
 """The stages of one trial: how long each takes, and which one fails."""
 
-import errno
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
-from autosinian.errors import AutosinianError, InputError, TrialFailure, Unavailable
+from autosinian.errors import (
+    AutosinianError,
+    InputError,
+    TrialFailure,
+    Unavailable,
+    is_disk_full,
+)
 from autosinian.evaluate.quiet import working
 
 OnStage = Callable[[str], None]
@@ -53,8 +58,7 @@ class Stages:
                 reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:300]}"
                 raise TrialFailure(name.split()[0], reason) from error
             except OSError as error:
-                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-                raise (Unavailable if full else InputError)(
+                raise (Unavailable if is_disk_full(error) else InputError)(
                     f"stage `{name}` must be able to write its files, but: {error}; "
                     "free space and run the same command again"
                 ) from error
